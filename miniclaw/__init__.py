@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from miniclaw.errors import CorruptTrashError as CorruptTrashError
     from miniclaw.errors import DifferentRulesError as DifferentRulesError
     from miniclaw.errors import ForeignMessageError as ForeignMessageError
+    from miniclaw.errors import ForeignRunError as ForeignRunError
     from miniclaw.errors import ForkedRuntimeError as ForkedRuntimeError
     from miniclaw.errors import GatewayBusyError as GatewayBusyError
     from miniclaw.errors import GatewayError as GatewayError
@@ -132,6 +133,7 @@ else:
             "CorruptTrashError",
             "DifferentRulesError",
             "ForeignMessageError",
+            "ForeignRunError",
             "ForkedRuntimeError",
             "GatewayBusyError",
             "GatewayError",

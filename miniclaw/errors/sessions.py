@@ -86,6 +86,16 @@ class NoTrioError(MiniclawError, RuntimeError):
         )
 
 
+class ForeignRunError(MiniclawError, RuntimeError):
+    """The session runtime was called from another run of trio than the one that opened it, or from a thread."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this session runtime belongs to another run of trio; call it there, by trio.from_thread.run with a "
+            "trio_token, or open it with miniclaw.blocking.open_runtime, which any thread can use"
+        )
+
+
 class UnsavedSessionsError(StoreError):
     """The session runtime has ended with sessions that could not be saved, `session_ids`; the log has the reasons.
 

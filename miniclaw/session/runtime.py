@@ -272,7 +272,7 @@ async def _end(runtime: SessionRuntime) -> None:
         ForkedRuntimeError: This is a forked child, which has neither the threads nor the right to flush.
     """
     manager = runtime.manager
-    manager.store.check_process()
+    manager.store.check_caller()
     try:
         with trio.move_on_after(GRACE_SECONDS, shield=True):
             await manager.saver.flush()

@@ -34,6 +34,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.format.codec import encode_message, read_message
 from miniclaw.session.format.footprint import SOURCE
 from miniclaw.session.format.growth import set_file_bytes
+from miniclaw.session.ownership.opener import OpeningRun
 from miniclaw.session.types import Message, Session
 from miniclaw.stores.protocol import SessionStore
 from miniclaw.stores.types import Change, Lease, Saved, Stored
@@ -148,6 +149,7 @@ class HotSessions:
         self._hot: dict[str, HotSession] = {}
         self._known: WeakValueDictionary[str, Session] = WeakValueDictionary()
         self._closed = False
+        self._opener = OpeningRun()
         self._idle = trio.Event()
         self._wake = trio.Event()  # set when the first session becomes hot; replaced by `run`
         self._under_way = 0
@@ -157,7 +159,8 @@ class HotSessions:
         return self._hot.get(session_id)
 
     def check_open(self) -> None:
-        """Raise `RuntimeClosedError` from the end of the runtime on."""
+        """Raise `RuntimeClosedError` from the end of the runtime on, and the errors of `OpeningRun.check`."""
+        self._opener.check()
         if self._closed:
             raise RuntimeClosedError
 

@@ -50,7 +50,9 @@ class Gate:
 
         Raises:
             RuntimeClosedError: The runtime ends.
+            ForkedRuntimeError, ForeignRunError: As in `FileSessionStore.check_caller`.
         """
+        self._store.check_caller()
         if self._closed:
             raise RuntimeClosedError
 

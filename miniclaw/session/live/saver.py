@@ -59,7 +59,7 @@ class SessionSaver:
 
     async def _save(self, session_ids: Iterable[str]) -> dict[str, StoreError | None]:
         """Save sessions as `save`; return the reasons for which those are not saved that were dirty; None: it is."""
-        self._store.check_process()
+        self._store.check_caller()
         outcomes: dict[str, StoreError | None] = {}
         wanted = list(session_ids)
         free = [session_id for session_id in wanted if self._locks.acquire_nowait(session_id)]
@@ -81,7 +81,7 @@ class SessionSaver:
 
         Cancellation: as for `save`.
         """
-        self._store.check_process()
+        self._store.check_caller()
         await self.committer.tidy()  # first: a save that hangs leaves no time for it
         due = self._memory.due(trio.current_time(), interval_seconds) | self._store.journal.index.wanting()
         due |= await self._committed(set(self._memory.dirty()) - due)
@@ -107,7 +107,7 @@ class SessionSaver:
 
         Cancellation: as for `save`.
         """
-        self._store.check_process()
+        self._store.check_caller()
         await self._committed(self._memory.dirty())
         while dirty := self._memory.dirty():
             if not (await self.save(dirty)).saved:
@@ -123,7 +123,7 @@ class SessionSaver:
 
         Raises, and cancellation: as `SessionManager.durable`.
         """
-        self._store.check_process()
+        self._store.check_caller()
         answers = state() != "unsaved" or await self.committer.commit([session_id])
         error: StoreError | None = None
         if answers and state() == "unsaved":

@@ -33,8 +33,8 @@ from miniclaw.session.journal.replay import check_read, replay
 from miniclaw.session.live.locks import Lease
 from miniclaw.session.live.save_job import SaveJob, SaveOutcome
 from miniclaw.session.live.store_scan import FileScan
+from miniclaw.session.ownership.opener import OpeningRun
 from miniclaw.session.ownership.patience import own_when_free
-from miniclaw.session.ownership.process import OpeningProcess
 from miniclaw.session.records.migration import move_in
 from miniclaw.session.records.state import StateDirectory
 from miniclaw.session.removal.leftovers import list_leftovers, remove_leftovers
@@ -87,7 +87,7 @@ class FileSessionStore:
         self._sweep_limiter = trio.CapacityLimiter(SWEEP_THREADS)
         # A thread on a hung disk still uses the descriptors: once closed, their numbers could be those of other files.
         self._open = Lease(self._close)
-        self._process = OpeningProcess()
+        self._opener = OpeningRun()
 
     def keep_ledger(self, file: LedgerFile) -> None:
         """Speed up scans by a ledger, which is stored in this file."""
@@ -155,18 +155,18 @@ class FileSessionStore:
         """Return the path of a session's own file."""
         return self.directory.path / names.file_name(session_id)
 
-    def check_process(self) -> None:
-        """Raise `ForkedRuntimeError` in a forked child."""
-        self._process.check()
+    def check_caller(self) -> None:
+        """Refuse a call from elsewhere, as `OpeningRun.check`."""
+        self._opener.check()
 
     def check_owned(self) -> None:
         """Refuse a change that could not be saved, before it is accepted.
 
         Raises:
             OwnershipLostError: Another process owns the sessions by now.
-            ForkedRuntimeError: As `check_process`.
+            ForkedRuntimeError, ForeignRunError: As `check_caller`.
         """
-        self._process.check()
+        self._opener.check()
         self.directory.check_owned()
 
     async def check_place(self) -> Place:
@@ -312,9 +312,9 @@ class FileSessionStore:
         The leases are held, and the directory remains open and locked, until the thread has ended.
 
         Raises:
-            ForkedRuntimeError: This process is a forked child, which has no worker threads.
+            ForkedRuntimeError, ForeignRunError: As `check_caller`.
         """
-        self._process.check()
+        self._opener.check()
         held = (*leases, self._open)
         for lease in held:
             lease.join()
