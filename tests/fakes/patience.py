@@ -28,5 +28,6 @@ DEADLINES: Final = (
     ("miniclaw.session.runtime", "HANGING_SECONDS"),
     ("miniclaw.session.threads", "GRACE_SECONDS"),
     ("miniclaw.web.chat.connection", "FAREWELL_SECONDS"),
+    ("miniclaw.web.server.server", "CLOSING_SECONDS"),
 )
 """The program's own deadlines, of some seconds, that a busy machine would meet in a test on the real clock."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,13 @@ import trio_websocket
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from miniclaw.web.limits import DEFAULT_LIMITS, Limits
+from tests.fakes.logs import LogRecorder
 from tests.fakes.patience import PATIENCE_SECONDS
+from tests.fakes.threads import until, wait_in_thread
 from tests.fakes.web_server import Running, handshake, open_test_server, read_all, read_head, request
 
 LONGEST_SECONDS = 5.0
+LEFT = "Gateway's socket could not be removed, the disk does not answer; the next start removes it"
 TENTH = Limits(
     drain_seconds=DEFAULT_LIMITS.drain_seconds / 10,
     drain_send_seconds=DEFAULT_LIMITS.drain_send_seconds / 10,
@@ -150,3 +155,30 @@ def test_limits_add_up_to_less_than_the_longest_shutdown() -> None:
     limits = DEFAULT_LIMITS
     assert limits.drain_seconds + limits.drain_send_seconds < LONGEST_SECONDS
     assert limits.linger_seconds < limits.drain_seconds
+
+
+async def test_server_ends_while_the_disk_holds_up_the_removal_of_its_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: LogRecorder
+) -> None:
+    """The file is removed by a thread, which the end does not wait for; nobody can connect meanwhile."""
+    began, answers, threads = threading.Event(), threading.Event(), []
+    unlink = os.unlink
+
+    def hang(path: Path) -> None:
+        threads.append(threading.get_ident())
+        began.set()
+        assert answers.wait(PATIENCE_SECONDS)
+        unlink(path)
+
+    monkeypatch.setattr("miniclaw.web.server.server.CLOSING_SECONDS", 0.01)
+    async with open_test_server(tmp_path) as running:
+        path = running.server.socket_path
+        assert path is not None
+        monkeypatch.setattr("miniclaw.web.server.listening.os.unlink", hang)
+    await wait_in_thread(began)
+    assert threads != [threading.get_ident()]
+    assert logs.one(LEFT)["level"] == "warning"
+    with pytest.raises(ConnectionRefusedError):
+        await trio.open_unix_socket(path)
+    answers.set()
+    await until(lambda: not path.exists())

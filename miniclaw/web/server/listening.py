@@ -148,6 +148,7 @@ def unix_listener(path: Path, *, again: bool = False) -> Iterator[UnixListener]:
         try:
             yield unix
         finally:
+            listener.close()  # the removal of its file may hang with the disk
             with suppress(OSError):
                 if unix.look() == "ours":
                     os.unlink(path)

@@ -23,6 +23,9 @@ from miniclaw.web.server.listening import tcp_listener, unix_listener, url_of
 SOCKET_CHECK_SECONDS: Final = 5
 """Time between two checks of the Unix socket's file."""
 
+CLOSING_SECONDS: Final = 1
+"""Longest wait for the disk on which the Unix socket's file is removed at the end."""
+
 log: Final = get_logger("miniclaw.web")
 
 
@@ -117,6 +120,27 @@ def _open_socket(path: Path, opened: ExitStack) -> UnixSocket | None:
 
 
 @asynccontextmanager
+async def _closed_in_thread() -> AsyncIterator[ExitStack]:
+    opened = ExitStack()
+    try:
+        yield opened
+    finally:
+        await _close(opened)  # noqa: ASYNC102 - it has a shield and a deadline of its own
+
+
+async def _close(opened: ExitStack) -> None:
+    """Close the listeners in a thread: the removal of the socket's file waits for the disk, for `CLOSING_SECONDS`.
+
+    Cancellation: without effect.
+    """
+    closing = opened.pop_all()
+    with trio.move_on_after(CLOSING_SECONDS, shield=True) as scope:
+        await trio.to_thread.run_sync(closing.close, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+    if scope.cancelled_caught:
+        log.warning("Gateway's socket could not be removed, the disk does not answer; the next start removes it")
+
+
+@asynccontextmanager
 async def open_server(
     config: WebConfig,
     workspace: Path,
@@ -148,7 +172,7 @@ async def open_server(
     over_tcp, over_socket = plan_connections(limits, descriptor_limit())
     admissions = [Admission(limits, over_socket)]
     addresses: tuple[str, ...] = ()
-    with ExitStack() as opened:
+    async with _closed_in_thread() as opened:
         services: list[Serving] = []
 
         def serving(listening: socket.socket, admission: Admission, app: ASGIApp) -> Serving:
@@ -180,7 +204,7 @@ async def open_server(
                 finally:
                     drain.set()
                 accepting.cancel_scope.cancel()
-            opened.close()
+            await _close(opened)
             last_moment = trio.current_time() + limits.drain_seconds
             connections.cancel_scope.deadline = last_moment
             for service in services:
