@@ -187,7 +187,8 @@ class Sessions(ABC):
 
         Raises:
             InvalidMetadataError: A key is empty, a value is none of JSON, or the whole metadata would take more than
-                16 KiB; nothing is changed.
+                16 KiB; or the session's file, edited by hand, has a `metadata` that is no object of JSON, which the
+                change would replace. Nothing is changed.
             SessionNotFoundError: The session does not exist.
             StoreError: The session could not be read.
         """

@@ -94,9 +94,10 @@ class SessionEditor:
         """Change keys of the metadata, as `metadata.merged`. Does not count as an access.
 
         Raises:
-            InvalidMetadataError: The metadata could not be saved.
+            InvalidMetadataError: The metadata could not be saved, or the file has one that cannot be used.
         """
         entry = await self._loader.use(session_id)
+        metadata.check_replaceable(entry.session)
         self._memory.set_metadata(entry, metadata.merged(entry.session.metadata, changes))
         return entry.session
 

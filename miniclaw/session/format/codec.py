@@ -224,7 +224,7 @@ def _session(
     odd_metadata = b""
     if (raw_metadata := fields.get("metadata")) is not None:
         session.metadata = metadata.read(raw_metadata)
-        odd_metadata = b"" if session.metadata else b'"metadata":%b' % bytes(raw_metadata)
+        odd_metadata = b"" if session.metadata else metadata.METADATA_KEY + bytes(raw_metadata)
     vars(session)[SOURCE] = SessionSource(extra, times, "pinned" in fields, odd_metadata)
     return session
 

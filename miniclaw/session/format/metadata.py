@@ -14,10 +14,14 @@ import msgspec
 from msgspec import Raw
 
 from miniclaw.errors import InvalidMetadataError
-from miniclaw.session.types import JSON
+from miniclaw.session.format.footprint import SOURCE, SessionSource
+from miniclaw.session.types import JSON, Session
 
 MAX_METADATA_BYTES: Final = 16 * 1024
 """Largest metadata of a session, encoded as JSON, in bytes, inclusive."""
+
+METADATA_KEY: Final = b'"metadata":'
+"""The key before the metadata in a file."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -47,6 +51,22 @@ def merged(metadata: Mapping[str, JSON], changes: Mapping[str, JSON]) -> dict[st
     if size > max(MAX_METADATA_BYTES, encoded_bytes(metadata)):
         raise InvalidMetadataError(f"the whole takes at most {MAX_METADATA_BYTES:,} bytes as JSON, not {size:,}")
     return after
+
+
+def check_replaceable(session: Session) -> None:
+    """Raise `InvalidMetadataError` if the session's file has a `metadata` that miniclaw keeps but cannot use.
+
+    A change would replace it, and lose what somebody wrote there. `null` and an empty object say nothing.
+    """
+    source: SessionSource | None = vars(session).get(SOURCE)
+    if source is None or not source.odd_metadata or session.metadata:
+        return
+    text = source.odd_metadata.removeprefix(METADATA_KEY).translate(None, b" \t\r\n")
+    if text not in {b"null", b"{}"}:
+        raise InvalidMetadataError(
+            f"the file of session {session.session_id} has a metadata that is no object of plain JSON, and the change "
+            "would replace it; mend it in the file first, or remove it there"
+        )
 
 
 def encoded_bytes(metadata: Mapping[str, JSON]) -> int:

@@ -21,6 +21,11 @@ from miniclaw.errors import (
 from tests.fakes.clock import WallClock
 from tests.fakes.samples import session_dict, write_session
 
+ODD_METADATA = [
+    b'{"title":"important","x":NaN}', b'{"title":"\\ud800"}', b'{"title":"\xff"}', b'{"n":%b}' % (b"9" * 4400),
+    b'{"deep":%b}' % (b"[" * 1500 + b"]" * 1500), b"[1]", b"5", b'"x"', b"false", b'""', b"[]",
+]  # fmt: skip
+
 
 @pytest.fixture
 async def sessions(sessions_dir: Path, clock: WallClock) -> AsyncIterator[SessionRuntime]:
@@ -239,3 +244,27 @@ async def test_clean_up_does_what_the_plan_says(sessions: SessionRuntime, sessio
     plan = await sessions.plan()
     assert [row.session.header.session_id for row in plan.removals] == ["web_old"]
     assert (await sessions.clean_up()).sessions_deleted == 1
+
+
+@pytest.mark.parametrize("odd", ODD_METADATA, ids=lambda odd: repr(odd[:24]))
+async def test_metadata_that_cannot_be_used_is_not_replaced(sessions_dir: Path, clock: WallClock, odd: bytes) -> None:
+    """What somebody wrote by hand stays byte for byte, through every other change, until it is mended in the file."""
+    path = write_session(sessions_dir, "web_1", clock.now)
+    path.write_bytes(path.read_bytes().replace(b"{", b'{"metadata":' + odd + b",", 1))
+    async with miniclaw.open_runtime(sessions_dir, clock=clock, cleanup=None) as sessions:
+        read = await sessions.read("web_1")
+        assert read is not None
+        assert read.metadata == {}
+        for changes in ({"tag": 1}, {"title": None}):
+            with pytest.raises(InvalidMetadataError, match=r"file of session web_1 has a metadata.*mend it"):
+                await sessions.set_metadata("web_1", **changes)
+        await sessions.add_messages("web_1", said(clock, "a", "b"), durable=True)
+        await sessions.set_pinned("web_1", True)
+        await sessions.pop_messages("web_1", 1)
+        await sessions.durable("web_1")
+        assert b'"metadata":' + odd in path.read_bytes()
+        assert path.read_bytes().count(b'"metadata"') == 1
+    path.write_bytes(path.read_bytes().replace(odd, b'{"title":"important"}'))
+    async with miniclaw.open_runtime(sessions_dir, clock=clock, cleanup=None) as sessions:
+        session = await sessions.set_metadata("web_1", tag=1)
+        assert (session.metadata, session.pinned) == ({"title": "important", "tag": 1}, True)

@@ -11,7 +11,7 @@ import pytest
 from miniclaw.errors import InvalidMetadataError
 from miniclaw.session.format.codec import decode_header, decode_header_prefix, decode_session, encode_session
 from miniclaw.session.format.footprint import session_bytes
-from miniclaw.session.format.metadata import MAX_METADATA_BYTES, merged
+from miniclaw.session.format.metadata import MAX_METADATA_BYTES, check_replaceable, merged
 from miniclaw.session.types import Message, Session
 
 T = datetime(2026, 2, 14, 10, 30, tzinfo=UTC)
@@ -57,14 +57,18 @@ def test_metadata_that_is_none_is_kept_as_an_unknown_field(odd: object) -> None:
     assert decode_header(data).session_id == "web_1"
 
 
-def test_metadata_that_is_set_replaces_an_unknown_field_of_its_name() -> None:
+@pytest.mark.parametrize("odd", ["null", "{}", "{ \n}"])
+def test_metadata_that_is_set_replaces_one_that_says_nothing(odd: str) -> None:
     """The file has one member of that name, and the other unknown ones."""
-    session = decode_session(_file(metadata=[1], colour="blue", messages=[]))
+    session = decode_session(_file(metadata=7, colour="blue", messages=[]).replace(b"7", odd.encode()))
+    check_replaceable(session)
     session.metadata = merged(session.metadata, {"title": "new"})
     data = bytes(encode_session(session))
     assert data.count(b'"metadata"') == 1
     assert json.loads(data)["colour"] == "blue"
-    assert decode_session(data).metadata == {"title": "new"}
+    again = decode_session(data)
+    assert again.metadata == {"title": "new"}
+    check_replaceable(again)
 
 
 def test_metadata_of_a_file_in_an_unusual_form_is_read() -> None:
