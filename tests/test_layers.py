@@ -51,6 +51,11 @@ LAYERS = """
     stores.daily
     stores.runtime
     session.runtime
+    session.as_store.event_log session.as_store.lease_table
+    session.as_store.core
+    session.as_store.listing session.as_store.removal session.as_store.maintenance session.as_store.turns
+    session.as_store.parts
+    stores.files
     session.calls.opening
     session
     stores
@@ -91,8 +96,9 @@ IN_ANY_ORDER = ("miniclaw.cli",)
 """Packages in which lazy imports go in any direction: a group imports its commands when one of them is called."""
 
 SESSION_FROM_OUTSIDE = """
-    calls.in_use calls.opening calls.rules cleanup disk entries files format hooks journal.overlay live.save_job maintenance
-    manager names operations ownership persistence records removal retention runtime sessions threads trash types
+    as_store calls.in_use calls.opening calls.rules cleanup disk entries files format hooks journal.overlay
+    live.save_job maintenance manager names operations ownership persistence records removal retention runtime sessions
+    threads trash types
 """
 """What the rest of the program imports of `miniclaw.session`; all else is private to it."""
 

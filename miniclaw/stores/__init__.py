@@ -1,5 +1,6 @@
-"""Stores of sessions: the protocol of a store with its types, and a store in memory."""
+"""Stores of sessions: the protocol of a store with its types, and stores in memory and over files."""
 
+from miniclaw.stores.files import FileStore as FileStore
 from miniclaw.stores.memory import MemoryStore as MemoryStore
 from miniclaw.stores.protocol import SessionStore as SessionStore
 from miniclaw.stores.runtime import StoreRuntime as StoreRuntime

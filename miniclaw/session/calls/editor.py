@@ -90,6 +90,40 @@ class SessionEditor:
         self._touch(entry, None)
         return removed
 
+    async def change(
+        self,
+        session_id: str,
+        messages: Sequence[Message],
+        bound: int,
+        *,
+        keep: int | None,
+        metadata: dict[str, JSON] | None,
+        touch: bool,
+        create: bool,
+    ) -> Session:
+        """Make one change of a `SessionStore` (`miniclaw.stores.types.Change`), all of it or nothing.
+
+        Args:
+            session_id: The session.
+            messages: The messages to append.
+            bound: As for `add`.
+            keep: Number of old messages that stay; None: all.
+            metadata: The new metadata, not to be changed by the caller any more; None: they stay.
+            touch: If true, the change counts as an access.
+            create: If true, the session does not exist: it is created, with one time for both of its stamps.
+
+        Raises, and cancellation: as `add`.
+        """
+        measured = [_measured(messages, at) for at in range(len(messages))]
+        entry = await self._loader.use(session_id, create=create)
+        session = entry.session
+        if keep is not None and keep < len(session.messages):
+            self._memory.remove_last(entry, len(session.messages) - keep if keep else None)
+        if metadata is not None:
+            self._memory.set_metadata(entry, metadata)
+        stamp = session.last_accessed if create or not touch else None
+        return self.append(entry, measured, bound, stamp)
+
     async def set_metadata(self, session_id: str, changes: Mapping[str, JSON]) -> Session:
         """Change keys of the metadata, as `metadata.merged`. Does not count as an access.
 
