@@ -23,6 +23,7 @@ BENEATH = ("disk/", "ownership/")
 PLACES = "files/places.py"
 
 ELSEWHERE = {
+    "as_store/event_log.py": {"write": "the log of a FileStore, in .state", "append": "likewise"},
     "files/directory.py": {"write": "a save, the one way for a session to get another file"},
     "files/ledger.py": {"save": "the ledger, in .state"},
     "journal/journal.py": {"delete": "segments"},
