@@ -201,7 +201,7 @@ class FileStore(SessionStore):
         try:
             session = await core.manager.editor.change(
                 session_id, to_messages(change.messages, core.now()), MOST_GROWTH_BYTES, keep=change.keep,
-                metadata=metadata, touch=change.touch, create=not known.revision,
+                new_metadata=metadata, touch=change.touch, create=not known.revision,
             )  # fmt: skip
         except SessionNotFoundError as error:  # another program has deleted its file just now
             raise RevisionConflictError(session_id) from error

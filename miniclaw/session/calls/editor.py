@@ -97,7 +97,7 @@ class SessionEditor:
         bound: int,
         *,
         keep: int | None,
-        metadata: dict[str, JSON] | None,
+        new_metadata: dict[str, JSON] | None,
         touch: bool,
         create: bool,
     ) -> Session:
@@ -108,7 +108,7 @@ class SessionEditor:
             messages: The messages to append.
             bound: As for `add`.
             keep: Number of old messages that stay; None: all.
-            metadata: The new metadata, not to be changed by the caller any more; None: they stay.
+            new_metadata: The new metadata, not to be changed by the caller any more; None: they stay.
             touch: If true, the change counts as an access.
             create: If true, the session does not exist: it is created, with one time for both of its stamps.
 
@@ -117,10 +117,12 @@ class SessionEditor:
         measured = [_measured(messages, at) for at in range(len(messages))]
         entry = await self._loader.use(session_id, create=create)
         session = entry.session
+        if new_metadata is not None:
+            metadata.check_replaceable(session)
         if keep is not None and keep < len(session.messages):
             self._memory.remove_last(entry, len(session.messages) - keep if keep else None)
-        if metadata is not None:
-            self._memory.set_metadata(entry, metadata)
+        if new_metadata is not None:
+            self._memory.set_metadata(entry, new_metadata)
         stamp = session.last_accessed if create or not touch else None
         return self.append(entry, measured, bound, stamp)
 
