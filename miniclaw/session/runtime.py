@@ -171,7 +171,7 @@ async def open_runtime(
     Args:
         sessions_dir: The sessions directory; a missing one is created with mode 0700. Its last component may not be a
             link.
-        policy: The retention policy; None: 30 days.
+        policy: The retention policy; None: 30 days, and no trash.
         autosave: Time between two saves, positive.
         cleanup: Time between two daily cleanups, positive; or a naive time of day, in the machine's zone, at which it
             runs; or None: no daily cleanup.

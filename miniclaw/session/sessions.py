@@ -89,7 +89,7 @@ class Sessions(ABC):
     def using(self, session_id: str, *, create: bool = False) -> AbstractAsyncContextManager[Session]:
         """Hold a session in use for a block, such as an answer to a message. Counts as an access.
 
-        A session in use stays in memory, and the cleanup does not remove it, however long the block takes.
+        It stays in memory, and no cleanup removes it, however long the block takes. The end of the block is no access.
 
         Args:
             session_id: The session.
@@ -121,7 +121,7 @@ class Sessions(ABC):
             SessionNotFoundError: The session does not exist; it may have been removed just now.
             StoreError: The session exists but could not be read.
 
-        Cancellation: the message is not in the session; with `durable`, it may be.
+        Cancellation: the message is not in the session; with `durable`, it may be, and a repeated call would double it.
         """
         split_session_id(session_id)
         arguments.check_message("message", message)
@@ -139,7 +139,7 @@ class Sessions(ABC):
         Raises: As `add_message`; none of the messages is in the session then. `NotConfirmedError` is the exception: all
             of them are in memory.
 
-        Cancellation: none of the messages is in the session; with `durable`, all of them may be.
+        Cancellation: none of the messages is in the session; with `durable`, all may be, and repeating doubles them.
         """
         split_session_id(session_id)
         checked = arguments.checked_messages("messages", messages)

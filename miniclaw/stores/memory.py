@@ -80,7 +80,8 @@ class MemoryStore(SessionStore):
 
     Args:
         owner: Name in leases and claims.
-        clock: Its clock: a `Clock` or a function that returns an aware datetime; None: that of the machine.
+        clock: Its clock: a `Clock` or a function that returns an aware datetime; None: that of the machine. A test
+            gives the store and the runtime the same `FakeClock`.
     """
 
     def __init__(self, *, owner: str = "memory", clock: Clock | Now | None = None) -> None:

@@ -121,7 +121,8 @@ async def autojump() -> AsyncIterator[None]:
     """Let trio's clock jump to the next deadline for a block, whenever no task and no thread has anything else to do.
 
     Takes the place of `MockClock.autojump_threshold`, which is switched off for the block. A program that waits for a
-    socket counts as one that has nothing to do; memory streams of `trio.testing` are for such tests.
+    socket counts as one that has nothing to do; memory streams of `trio.testing` are for such tests. An open runtime
+    has a deadline every 30 seconds, its autosave; days therefore take many jumps, and `pass_days` is faster.
 
     Raises:
         RuntimeError: The clock of this run of trio is no `trio.testing.MockClock`.
