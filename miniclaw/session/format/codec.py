@@ -275,11 +275,12 @@ def measure_message(message: Message) -> tuple[Message, int]:
     """
     if not isinstance(message, Message):
         raise InvalidMessageError(f"a Message is expected, not {type(message).__name__}")
-    texts = (message.content, message.tool_call_id or "", message.inbound_id or "")
-    if not all(isinstance(text, str) for text in texts):  # msgspec would convert bytes, or a UUID, to a text
+    texts = [message.content, *(each for each in (message.tool_call_id, message.inbound_id) if each is not None)]
+    if not all(isinstance(text, str) for text in texts):  # msgspec would convert bytes, a UUID or a duration to a text
         raise InvalidMessageError("the content, the tool_call_id and the inbound_id of a message are texts")
     if message.role == "tool_result" and message.tool_call_id is None:
         raise InvalidMessageError("a tool_result names the tool_call_id that it answers")
+    calls = message.tool_calls
     try:
         if message.timestamp.tzinfo is not None and message.timestamp.utcoffset():
             message = replace(message, timestamp=message.timestamp.astimezone(UTC))
@@ -291,6 +292,8 @@ def measure_message(message: Message) -> tuple[Message, int]:
             message = decoded  # its strings were never encoded; see `apart`
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InvalidMessageError(str(error)) from error
+    if calls and decoded.tool_calls != tuple(calls):
+        raise InvalidMessageError("tool_calls has ToolCalls, of three texts each")
     return message, len(text if source is None else memoryview(source)) + 1  # and a comma
 
 
