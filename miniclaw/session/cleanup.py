@@ -21,6 +21,7 @@ from msgspec.structs import asdict
 from miniclaw.clock import Clock, Now, SystemClock, as_clock
 from miniclaw.errors import NoTrioError, RemovalPendingError, StoreError
 from miniclaw.loggers import get_logger
+from miniclaw.session.calls.arguments import checked_path
 from miniclaw.session.entries import ProblemFile, StoredSession
 from miniclaw.session.executor import Executor
 from miniclaw.session.hooks.hooks import inside_hook
@@ -84,6 +85,10 @@ class Cleanup:
     Attributes:
         schedule: The schedule in force; replaced by `change_rules`.
         stats: The statistics of all runs; shared with `manager`, if given.
+
+    Raises:
+        TypeError: `sessions_dir` is no path.
+        ValueError: It is empty, or none that a file system has.
     """
 
     def __init__(
@@ -98,7 +103,7 @@ class Cleanup:
         history: History | None = None,
         by: Actor = "program",
     ) -> None:
-        self.sessions_dir: Path = Path(sessions_dir)
+        self.sessions_dir: Path = checked_path("sessions_dir", sessions_dir)
         self._policy = policy
         self._clock = SystemClock() if clock is None else as_clock(clock)
         self._time = time

@@ -15,6 +15,7 @@ import trio
 from miniclaw.clock import Clock, Now
 from miniclaw.errors import NoTrioError, UnsavedSessionsError
 from miniclaw.loggers import get_logger
+from miniclaw.session.calls.arguments import checked_path
 from miniclaw.session.calls.over_directory import DirectorySessions
 from miniclaw.session.calls.rules import AUTOSAVE, RuntimeRules, rules_of
 from miniclaw.session.disk.syscalls import OsCalls
@@ -208,7 +209,7 @@ async def open_runtime(
 
     Raises:
         NoTrioError: The program does not run on trio.
-        ValueError: A duration, a time or a bound is invalid, or a rule is given twice; nothing is opened.
+        ValueError: A path, a duration, a time or a bound is invalid, or a rule is given twice; nothing is opened.
         TypeError: An argument has the wrong type; likewise.
         SessionsDirectoryError: The directory cannot be used.
         WorkspaceHeldError: Another process owns the directory. The caller waits up to 25 s for an owner that is
@@ -221,12 +222,14 @@ async def open_runtime(
     """
     if not trio.lowlevel.in_trio_task():
         raise NoTrioError
-    sessions_dir = _absolute(sessions_dir)
+    sessions_dir = _absolute("sessions_dir", sessions_dir)
     hooks = Hooks(on_due=on_due, before_remove=before_remove, after_remove=after_remove, deadline=hook_deadline)
     if state_dir or trash_dir:
         log.warning(_DEPRECATED, sessions_dir=str(sessions_dir), what_to_do=_LEAVE_OUT)
         earlier = EarlierFolders(
-            _absolute(state_dir) if state_dir else None, _absolute(trash_dir) if trash_dir else None, may_be_shared=True
+            _absolute("state_dir", state_dir) if state_dir else None,
+            _absolute("trash_dir", trash_dir) if trash_dir else None,
+            may_be_shared=True,
         )
     if announce_first is not None:
         log.warning(_OLD_WORD, what_to_do=f"write notice={announce_first}")
@@ -301,9 +304,9 @@ def _raise(errors: Sequence[BaseException]) -> None:
         raise BaseExceptionGroup("the session runtime did not end well", errors)
 
 
-def _absolute(path: Path | str) -> Path:
-    """Return an absolute path, which a change of the working directory does not affect."""
-    return Path(os.path.abspath(path))
+def _absolute(name: str, path: Path | str) -> Path:
+    """Return an argument as an absolute path, which a change of the working directory does not affect."""
+    return Path(os.path.abspath(checked_path(name, path)))
 
 
 @asynccontextmanager

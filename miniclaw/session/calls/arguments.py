@@ -5,8 +5,10 @@ A wrong type is a `TypeError`, a wrong value a `ValueError`. Ids are checked by 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from pathlib import Path
 from reprlib import repr as short
 
 from miniclaw.errors import InvalidMessageError, InvalidSessionIdError
@@ -20,6 +22,25 @@ def check_text(name: str, value: object) -> None:
         raise TypeError(f"{name} is a str, not {short(value)}")
     if not value:
         raise ValueError(f"{name} is a text that is not empty")
+
+
+def checked_path(name: str, value: object) -> Path:
+    """Return the argument as a path, relative if it was so: a str that is not empty, or an object such as a `Path`.
+
+    An empty text would be the working directory, which has to be named as ".".
+    """
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise TypeError(f"{name} is a Path or a str, not {short(value)}")
+    if not text:
+        raise ValueError(f"{name} is empty")
+    try:
+        possible = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ValueError(f"{name} is a path that no file system has: {short(text)}")
+    return Path(text)
 
 
 def check_bool(name: str, value: object) -> None:

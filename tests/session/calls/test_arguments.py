@@ -12,13 +12,15 @@ import pytest
 import trio
 
 import miniclaw
-from miniclaw import Message, RetentionPolicy, SessionRuntime, blocking
+from miniclaw import Message, RetentionPolicy, SessionRuntime, ToolCall, blocking
 from miniclaw.blocking import BlockingOptions, BlockingSessions, BlockingStoreOptions
 from miniclaw.session import runtime as over_directory
 from miniclaw.session.calls.rules import AUTOSAVE, RuntimeOptions, StoreOptions
+from miniclaw.session.cleanup import Cleanup
 from miniclaw.session.sessions import Sessions
 from tests.fakes.clock import WallClock
 
+T = datetime(2026, 12, 1, 10, tzinfo=UTC)
 NAIVE = Message("user", "hello", datetime(2026, 12, 1, 10))  # noqa: DTZ001 - that is the fault
 
 CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
@@ -34,6 +36,18 @@ CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "count": (lambda s: s.pop_messages("web_1", 0), "count is at least 1, not 0"),
     "count as text": (lambda s: s.pop_messages("web_1", "2"), "count is an int, not '2'"),
     "count as bool": (lambda s: s.pop_messages("web_1", True), "count is an int, not True"),
+    "tool_call_id": (
+        lambda s: s.add_message("web_1", Message("user", "x", T, tool_call_id=timedelta(0))),  # type: ignore[arg-type]
+        "message refused: the content, the tool_call_id and the inbound_id",
+    ),
+    "inbound_id": (
+        lambda s: s.add_messages("web_1", [Message("user", "x", T, inbound_id=0)]),  # type: ignore[arg-type]
+        "message refused: the content, the tool_call_id and the inbound_id",
+    ),
+    "tool_calls": (
+        lambda s: s.add_message("web_1", Message("assistant", "", T, (ToolCall("1", "f", b"{}"),))),  # type: ignore[arg-type]
+        "message refused: tool_calls has ToolCalls",
+    ),
     "pinned": (lambda s: s.set_pinned("web_1", 1), "pinned is True or False, not 1"),
     "metadata": (lambda s: s.set_metadata("web_1", at=datetime.now(UTC)), "metadata refused: the value of 'at'"),
     "create": (lambda s: s.using("web_1", create=1), "create is True or False, not 1"),
@@ -95,6 +109,37 @@ async def test_wrong_option_opens_nothing(sessions_dir: Path, name: str) -> None
     with pytest.raises((TypeError, ValueError), match=sentence):
         async with miniclaw.open_runtime(sessions_dir, **options):
             pass
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "sentence"),
+    [
+        ("", ValueError, "sessions_dir is empty"),
+        ("a\0b", ValueError, "sessions_dir is a path that no file system has"),
+        ("\ud800", ValueError, "sessions_dir is a path that no file system has"),
+        (5, TypeError, "sessions_dir is a Path or a str, not 5"),
+        (0, TypeError, "sessions_dir is a Path or a str, not 0"),
+        (b"sessions", TypeError, "sessions_dir is a Path or a str, not b'sessions'"),
+    ],
+)
+async def test_directory_that_is_none_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: Any, error: type[Exception], sentence: str
+) -> None:
+    """An empty text is not the working directory, in which nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    before = list(tmp_path.iterdir())
+    with pytest.raises(error, match=sentence):
+        async with miniclaw.open_runtime(given):
+            pass
+    with pytest.raises(error, match=sentence):
+        Cleanup(given)
+    assert list(tmp_path.iterdir()) == before
+
+
+async def test_no_directory_and_no_store_is_told_as_that() -> None:
+    """None is no path, but the default."""
+    with pytest.raises(ValueError, match="either sessions_dir or store; neither was given"):
+        miniclaw.open_runtime(None)  # type: ignore[call-overload]
 
 
 def test_duration_of_a_policy_is_a_timedelta() -> None:
