@@ -19,6 +19,7 @@ from tests.planted.bug import (
     QUARANTINE_ADMISSION,
     REMOVAL,
     REMOVING,
+    SAVER,
     STORE,
     Bug,
     Change,
@@ -27,6 +28,7 @@ from tests.planted.bug import (
 
 _VOIDS: Final = "session/removal/test_voids.py"
 _BESIDE: Final = "session/live/test_commit_beside.py"
+_DELETED_BEFORE: Final = "test_changed_session_whose_records_are_deleted_before_its_commit_is_saved_and_deleted"
 _RETURNS: Final = "a session that was removed returns after a crash"
 _ERASURE: Final = "session/operations/test_erase_journal.py"
 _KEEPS: Final = "an erasure that is told as complete leaves messages of the person"
@@ -116,6 +118,15 @@ VOID_BUGS: Final = (
         "a commit under way is not known", _LOSES, COMMITTER,
         "        return session_id in self._under_way or ", "        return ",
         f"{_BESIDE}::test_pin_that_is_saved_during_the_first_commit_is_not_undone_by_it",
+    ),
+    bug_of_one(
+        "a save waits for a record that needs none", "a session is not deleted on a healthy disk", SAVER,
+        " for each in unchanged if is_over or self.committer.is_behind(entries[each])}", " for each in unchanged}",
+        f"{_BESIDE}::{_DELETED_BEFORE}",
+    ),
+    bug_of_one(
+        "a note under way is not known", "a session is not deleted on a healthy disk", COMMITTER,
+        "                self._under_way.add(session_id)\n", "", f"{_BESIDE}::{_DELETED_BEFORE}",
     ),
     bug_of_one(
         "a pin with too much news is not committed", "a session can never be saved again", COMMITTER,

@@ -84,7 +84,7 @@ class Committer:
         self._memory = memory
         self._requests: list[_Request] = []
         self._notes: dict[str, _Note] = {}  # by session id
-        self._under_way: Collection[str] = ()  # ids of the sessions in the batch that is being written
+        self._under_way: set[str] = set()  # ids of the sessions in the batch that is being made or written
         self._wanted = trio.Event()
         self._threads = 0
         self._limiter = trio.CapacityLimiter(MAX_THREADS)
@@ -215,7 +215,6 @@ class Committer:
         is_written = False
         try:
             batch = self._make(requests, notes, states)
-            self._under_way = batch.needs
             if rest := [request for request in requests if request.ids]:  # the batch was full before
                 requests = [request for request in requests if not request.ids]
                 self._requests[:0] = rest
@@ -231,7 +230,7 @@ class Committer:
             log.bug(_REFUSED, error)
         finally:
             self._store.journal.end()
-            self._under_way = ()
+            self._under_way.clear()
             if is_written:
                 self._enter(states)
             else:
@@ -258,6 +257,7 @@ class Committer:
                 batch.records[at:at] = told
             else:
                 batch.records += told
+                self._under_way.add(session_id)
         added = {state.entry.session_id for state in states}
         size = batch.size
         for request in requests:
@@ -290,6 +290,7 @@ class Committer:
             bodies.append(body("void", {"s": session_id, "upto": self._store.journal.last_record}))
         recorded.pins.add(state.pinned)  # also if the commit fails: its record may be on the disk
         batch.records += [(session_id, each) for each in bodies]
+        self._under_way.add(session_id)
         batch.needs[session_id] = entry.saved_from(entry.revision)
         states.append(state)
         return sum(map(len, bodies))

@@ -256,7 +256,10 @@ class SessionSaver:
         while behind := [each for each in entries if each not in failed and self.committer.is_behind(entries[each])]:
             before = {each: entries[each].recorded.pins for each in behind}
             await self.committer.commit(behind)
-            failed |= {each for each in behind if entries[each].recorded.pins is before[each]}  # none was entered
+            # No record was entered; none is needed where the older ones were deleted before the commit.
+            unchanged = [each for each in behind if entries[each].recorded.pins is before[each]]
+            is_over = not self.committer.is_running  # it has ended without an answer
+            failed |= {each for each in unchanged if is_over or self.committer.is_behind(entries[each])}
         return failed
 
     def _follow(self, entry: Entry, before: Session, written: Written, kept: int | None) -> None:

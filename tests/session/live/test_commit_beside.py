@@ -37,8 +37,8 @@ def running(sessions_dir: Path, clock: WallClock, fs: FaultyOs) -> AbstractAsync
     )
 
 
-async def say(manager: SessionManager, text: str, *, durable: bool = True) -> None:
-    await manager.add_message(ID, Message("user", text, manager.clock()), durable=durable)
+async def say(manager: SessionManager, text: str, session_id: str = ID, *, durable: bool = True) -> None:
+    await manager.add_message(session_id, Message("user", text, manager.clock()), durable=durable)
 
 
 async def saved_one(runtime: SessionRuntime) -> None:
@@ -161,6 +161,41 @@ async def test_deleted_session_does_not_return_after_a_crash(
         await runtime.manager.get_or_create_session("web", "a")
         await say(runtime.manager, "anew")
         assert await contents_after(sessions_dir, clock, ID) == ["anew"]
+
+
+@pytest.mark.parametrize("noted", [False, True], ids=["no record", "a record that it was saved"])
+async def test_changed_session_whose_records_are_deleted_before_its_commit_is_saved_and_deleted(
+    sessions_dir: Path, clock: WallClock, fs: FaultyOs, noted: bool
+) -> None:
+    """What keeps older records from undoing a save is not missed where there are none any more."""
+    async with running(sessions_dir, clock, fs) as runtime:
+        manager, journal = runtime.manager, runtime.manager.store.journal
+        for session_id in (ID, "web_b"):  # each in a segment of its own
+            await manager.get_or_create_session("web", session_id[-1])
+            await say(manager, "one", session_id)
+            journal.begin_segment()
+        await manager.get_or_create_session("web", "c")
+        commit = fs.block("sync_data")
+        # If noted, the segment of the session is deleted while the record that it was saved still waits.
+        deletion = fs.block("unlink", path=journal.path_of(2).name) if noted else None
+        async with trio.open_nursery() as tidying:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(say, manager, "one", "web_c")
+                await wait_in_thread(commit.reached)
+                await manager.save_sessions([ID, "web_b"])
+                await runtime.pop_messages(ID, 1)
+                nursery.start_soon(manager.delete_session, ID)
+                await trio.testing.wait_all_tasks_blocked()
+                if deletion is None:
+                    await manager.saver.committer.tidy()
+                else:
+                    tidying.start_soon(manager.saver.committer.tidy)
+                    await wait_in_thread(deletion.reached)
+                assert not journal.holds(f"{ID}.json")
+                commit.opened.set()
+            if deletion is not None:
+                deletion.opened.set()
+        assert await contents_after(sessions_dir, clock, ID) == []
 
 
 @pytest.mark.parametrize("call", ["rename", "unlink"])
