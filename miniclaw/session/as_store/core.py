@@ -33,6 +33,8 @@ from miniclaw.session.as_store.lease_table import LeaseTable
 from miniclaw.session.format.codec import encode_in_pieces, encode_message, read_message
 from miniclaw.session.format.footprint import SOURCE
 from miniclaw.session.live.locks import FileLocks
+from miniclaw.session.live.store import FileSessionStore
+from miniclaw.session.manager import SessionManager
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.session.types import Message, Session
 from miniclaw.stores.types import AuditKind, AuditLine, Header, Saved
@@ -84,10 +86,10 @@ class FileCore:
 
     def __init__(self, runtime: SessionRuntime, events: EventLog, nursery: trio.Nursery) -> None:
         self.runtime = runtime
-        self.manager = runtime.manager
-        self.files = runtime.manager.store
+        self.manager: SessionManager = runtime.manager
+        self.files: FileSessionStore = runtime.manager.store
         self.events = events
-        self.locks = FileLocks()
+        self.locks: FileLocks = FileLocks()
         self.known: dict[str, Known] = {}
         self.closed: bool = False
         self.changed: Callable[[str], None] = lambda _: None  # called in each step that changes a session
