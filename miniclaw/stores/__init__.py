@@ -1,9 +1,9 @@
 """Stores of sessions: the protocol of a store with its types, and stores in memory and over files."""
 
-from miniclaw.session.as_store.maintenance import FileMaintenance as FileMaintenance
 from miniclaw.session.entries import Leftover as Leftover
 from miniclaw.session.entries import QuarantinedFile as QuarantinedFile
 from miniclaw.stores.files import FileStore as FileStore
+from miniclaw.stores.maintenance import FileMaintenance as FileMaintenance
 from miniclaw.stores.memory import MemoryStore as MemoryStore
 from miniclaw.stores.protocol import SessionStore as SessionStore
 from miniclaw.stores.runtime import StoreRuntime as StoreRuntime

@@ -42,8 +42,8 @@ from miniclaw.stores.types import (
 )
 
 if TYPE_CHECKING:  # start-up time: most programs open no such store
-    from miniclaw.session.as_store.maintenance import FileMaintenance
     from miniclaw.session.as_store.parts import FileParts
+    from miniclaw.stores.maintenance import FileMaintenance
 
 _ALL = ""  # the name of the lock on trash and log
 
