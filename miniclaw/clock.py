@@ -91,8 +91,18 @@ def read_clock(clock: Clock) -> Reading:
 
 
 def as_clock(clock: Clock | Now) -> Clock:
-    """Return a clock; a plain function becomes the wall clock of a `PlainClock`."""
-    return clock if isinstance(clock, Clock) else PlainClock(clock)
+    """Return a clock; a plain function becomes the wall clock of a `PlainClock`.
+
+    Raises:
+        TypeError: It is neither, or its present is no datetime with a time zone; the sentence names `clock`.
+    """
+    if isinstance(clock, type) or not (isinstance(clock, Clock) or callable(clock)):
+        raise TypeError(f"clock is a Clock or a function that returns the present, not {clock!r:.80}")
+    checked = clock if isinstance(clock, Clock) else PlainClock(clock)
+    now: object = checked.wall()
+    if not isinstance(now, datetime) or now.tzinfo is None:
+        raise TypeError(f"clock returns a datetime with a time zone, not {now!r:.80}")
+    return checked
 
 
 class PlainClock:

@@ -12,10 +12,10 @@ from typing import Final
 
 import trio
 
-from miniclaw.clock import Clock, Now
+from miniclaw.clock import Clock, Now, SystemClock, as_clock
 from miniclaw.errors import NoTrioError, UnsavedSessionsError
 from miniclaw.loggers import get_logger
-from miniclaw.session.calls.arguments import checked_path
+from miniclaw.session.calls.arguments import check_bool, check_hook, check_type, checked_path
 from miniclaw.session.calls.over_directory import DirectorySessions
 from miniclaw.session.calls.rules import AUTOSAVE, RuntimeRules, rules_of
 from miniclaw.session.disk.syscalls import OsCalls
@@ -224,6 +224,10 @@ async def open_runtime(
         raise NoTrioError
     sessions_dir = _absolute("sessions_dir", sessions_dir)
     hooks = Hooks(on_due=on_due, before_remove=before_remove, after_remove=after_remove, deadline=hook_deadline)
+    check_hook("on_announced", on_announced)
+    check_type("earlier", earlier, EarlierFolders)
+    check_bool("cleanup_waits", cleanup_waits)
+    clock = SystemClock() if clock is None else as_clock(clock)
     if state_dir or trash_dir:
         log.warning(_DEPRECATED, sessions_dir=str(sessions_dir), what_to_do=_LEAVE_OUT)
         earlier = EarlierFolders(

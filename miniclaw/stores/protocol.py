@@ -239,3 +239,12 @@ class SessionStore(Protocol):
         If it was, and the sweep was `completed`, its beginning and its `note` are remembered for the next turn.
         """
         ...
+
+
+def check_store(store: object) -> None:
+    """Raise `TypeError` unless an argument has what a store has; a class in place of an object of it is no store."""
+    if isinstance(store, type):
+        raise TypeError(f"store is an object with the methods of SessionStore, not the class {store.__name__}")
+    for name in vars(SessionStore):
+        if not name.startswith("_") and not hasattr(store, name):
+            raise TypeError(f"store is an object with the methods of SessionStore; {store!r:.80} has no {name}")

@@ -45,7 +45,7 @@ from miniclaw.session.types import JSON, Message, Session
 from miniclaw.stores.daily import DailySweep
 from miniclaw.stores.hot import HotSession, HotSessions, decoded, new_op, patiently
 from miniclaw.stores.paging import PAGE, Converted, Events, Paged
-from miniclaw.stores.protocol import SessionStore
+from miniclaw.stores.protocol import SessionStore, check_store
 from miniclaw.stores.sweep import Sweeper, load_for_hook
 from miniclaw.stores.types import AuditLine, Header, Outcome, Trashed
 
@@ -356,6 +356,7 @@ async def open_store_runtime(
     """
     if not trio.lowlevel.in_trio_task():
         raise NoTrioError
+    check_store(store)
     rules = rules_of(
         None, policy=policy, autosave=AUTOSAVE, cleanup=cleanup, removes=removes, notice=notice,
         max_session_bytes=max_session_bytes, persistence_interval_seconds=PERSISTENCE_INTERVAL_SECS,

@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from reprlib import repr as short
+from typing import Any
 
 from miniclaw.errors import InvalidMessageError, InvalidSessionIdError
 from miniclaw.session.names import is_channel
@@ -41,6 +43,30 @@ def checked_path(name: str, value: object) -> Path:
     if not possible:
         raise ValueError(f"{name} is a path that no file system has: {short(text)}")
     return Path(text)
+
+
+def check_type(name: str, value: object, kind: type) -> None:
+    """Raise unless the argument is None or an object of a type."""
+    if value is not None and not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise TypeError(f"{name} is {article} {kind.__name__}, or None; not {short(value)}")
+
+
+def check_hook(name: str, value: object) -> None:
+    """Raise unless the argument is None or can be called and awaited: a plain function would fail in every call.
+
+    Only functions and methods are known to be plain; another object that can be called passes.
+    """
+    if value is None:
+        return
+    from inspect import iscoroutinefunction, isfunction, ismethod, unwrap  # noqa: PLC0415 - start-up time: most give none
+
+    function: Any = value.func if isinstance(value, partial) else value
+    is_async = not isinstance(value, type) and callable(function)
+    if isfunction(function) or ismethod(function):
+        is_async = iscoroutinefunction(unwrap(function))
+    if not is_async:
+        raise TypeError(f"{name} is an async function, or None; not {short(value)}")
 
 
 def check_bool(name: str, value: object) -> None:

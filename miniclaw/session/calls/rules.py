@@ -10,7 +10,7 @@ from typing import Final, TypedDict
 from msgspec import Struct, field
 
 from miniclaw.clock import Clock, Now
-from miniclaw.session.calls.arguments import check_bool, check_duration
+from miniclaw.session.calls.arguments import check_bool, check_duration, check_type
 from miniclaw.session.disk.syscalls import OsCalls
 from miniclaw.session.files.subdirectory import EarlierFolders
 from miniclaw.session.format.growth import GROWTH_BYTES, check_bound
@@ -45,7 +45,7 @@ class RuntimeRules(Struct, frozen=True, kw_only=True):
     max_session_bytes: int = GROWTH_BYTES
 
     def __post_init__(self) -> None:
-        check_interval(self.persistence_interval_seconds)
+        check_interval(self.persistence_interval_seconds, "persistence_interval_seconds")
         check_bound(self.max_session_bytes)
 
 
@@ -127,6 +127,7 @@ def rules_of(
     saves_given, runs_given = autosave != AUTOSAVE, cleanup != DAILY
     earlier_saves = persistence_interval_seconds != PERSISTENCE_INTERVAL_SECS
     earlier_runs = cleanup_at is not None or cleanup_interval_seconds != CLEANUP_INTERVAL_SECS
+    check_type("rules", rules, RuntimeRules)
     if rules is not None:
         given = (policy, removes, notice, max_session_bytes) != (None, True, True, GROWTH_BYTES)
         if given or saves_given or runs_given or earlier_saves or earlier_runs:
@@ -147,7 +148,7 @@ def rules_of(
     interval = cleanup if isinstance(cleanup, timedelta) else None
     if earlier_runs:
         if cleanup_interval_seconds is not None:
-            check_interval(cleanup_interval_seconds)
+            check_interval(cleanup_interval_seconds, "cleanup_interval_seconds")
         interval = None if cleanup_interval_seconds is None else timedelta(seconds=cleanup_interval_seconds)
     return RuntimeRules(
         policy=policy or RetentionPolicy(),

@@ -22,6 +22,7 @@ import trio
 from miniclaw.errors import RuntimeClosedError, SessionNotFoundError
 from miniclaw.foreign import Contained, only, text_of
 from miniclaw.loggers import get_logger
+from miniclaw.session.calls.arguments import check_hook
 from miniclaw.session.hooks.types import (
     AfterRemove,
     BeforeRemove,
@@ -83,7 +84,7 @@ class Hooks:
         kept: Number of removals that `before_remove` has stopped, by its answer or by its failure.
 
     Raises:
-        TypeError: A hook cannot be called, or `deadline` is no timedelta.
+        TypeError: A hook cannot be called or is no async function, or `deadline` is no timedelta.
         ValueError: `deadline` is not positive.
     """
 
@@ -97,8 +98,7 @@ class Hooks:
     ) -> None:
         given = {"on_due": on_due, "before_remove": before_remove, "after_remove": after_remove}
         for name, hook in given.items():
-            if hook is not None and not callable(hook):
-                raise TypeError(f"{name} is an async function, or None; not {hook!r}")
+            check_hook(name, hook)
         if not isinstance(deadline, timedelta):
             raise TypeError(f"hook_deadline is a timedelta, not {deadline!r}")
         if deadline <= timedelta(0):

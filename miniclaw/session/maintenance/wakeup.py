@@ -10,10 +10,15 @@ import trio
 MAX_INTERVAL_SECONDS: Final = 100 * 365 * 24 * 60 * 60
 
 
-def check_interval(seconds: float) -> None:
-    """Raise `ValueError` unless the time between two turns is positive, and at most a hundred years."""
+def check_interval(seconds: float, name: str = "interval_seconds") -> None:
+    """Raise an error with the name unless a time between two turns is a number, positive, and at most a hundred years.
+
+    The errors are a `TypeError` and a `ValueError`.
+    """
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        raise TypeError(f"{name} is a number of seconds, not {seconds!r:.80}")
     if not (isfinite(seconds) and 0 < seconds <= MAX_INTERVAL_SECONDS):
-        raise ValueError(f"interval_seconds is positive and at most {MAX_INTERVAL_SECONDS}, not {seconds}")
+        raise ValueError(f"{name} is positive and at most {MAX_INTERVAL_SECONDS}, not {seconds}")
 
 
 class Idle:

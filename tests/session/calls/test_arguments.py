@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
@@ -17,11 +18,18 @@ from miniclaw.blocking import BlockingOptions, BlockingSessions, BlockingStoreOp
 from miniclaw.session import runtime as over_directory
 from miniclaw.session.calls.rules import AUTOSAVE, RuntimeOptions, StoreOptions
 from miniclaw.session.cleanup import Cleanup
+from miniclaw.session.hooks.hooks import Hooks
 from miniclaw.session.sessions import Sessions
+from miniclaw.stores import MemoryStore
 from tests.fakes.clock import WallClock
 
 T = datetime(2026, 12, 1, 10, tzinfo=UTC)
 NAIVE = Message("user", "hello", datetime(2026, 12, 1, 10))  # noqa: DTZ001 - that is the fault
+
+
+def _keep(*_: object) -> miniclaw.Keep:
+    return miniclaw.Keep()
+
 
 CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "channel": (lambda s: s.get_or_create("Web", "1"), "'Web': a channel is 1 to 32 of a-z, 0-9 and -"),
@@ -71,6 +79,20 @@ OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "notice": ({"notice": None}, "notice is True or False, not None"),
     "twice": ({"autosave": timedelta(1), "persistence_interval_seconds": 5}, "without their earlier names"),
     "twice, the schedule": ({"cleanup": None, "cleanup_at": time(4)}, "without their earlier names"),
+    "rules": ({"rules": 5}, "rules is a RuntimeRules, or None; not 5"),
+    "earlier": ({"earlier": 5}, "earlier is an EarlierFolders, or None; not 5"),
+    "clock": ({"clock": 5}, "clock is a Clock or a function"),
+    "clock as a class": ({"clock": WallClock}, "clock is a Clock or a function"),
+    "clock without a zone": ({"clock": lambda: NAIVE.timestamp}, "clock returns a datetime with a time zone"),
+    "clock as a number": ({"clock": lambda: 5.0}, r"clock returns a datetime with a time zone, not 5\.0"),
+    "on_announced": ({"on_announced": 1}, "on_announced is an async function, or None; not 1"),
+    "plain on_announced": ({"on_announced": lambda _: None}, "on_announced is an async function"),
+    "plain before_remove": ({"before_remove": _keep}, "before_remove is an async function, or None; not <function"),
+    "plain method": ({"after_remove": [].append, "on_due": Path().joinpath}, "on_due is an async function"),
+    "class as hook": ({"before_remove": miniclaw.Keep}, "before_remove is an async function"),
+    "saves": ({"persistence_interval_seconds": "x"}, "persistence_interval_seconds is a number of seconds, not 'x'"),
+    "runs": ({"cleanup_interval_seconds": True}, "cleanup_interval_seconds is a number of seconds, not True"),
+    "waits": ({"cleanup_waits": 1}, "cleanup_waits is True or False"),
     "live sessions": ({"max_live_sessions": 0}, "max_live_sessions is a whole number from 1, not 0"),
 }
 
@@ -134,6 +156,38 @@ async def test_directory_that_is_none_is_refused_by_name(
     with pytest.raises(error, match=sentence):
         Cleanup(given)
     assert list(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("store", "sentence"),
+    [(3, "3 has no owner"), (MemoryStore, "not the class MemoryStore"), ("sessions", "has no owner")],
+)
+async def test_store_that_is_none_is_refused(store: Any, sentence: str) -> None:
+    """A path, a number, and a class in place of an object of it are told as such."""
+    with pytest.raises(TypeError, match=f"store is an object with the methods of SessionStore.*{sentence}"):
+        async with miniclaw.open_runtime(store=store):
+            pass
+
+
+async def test_async_hooks_of_every_form_are_taken() -> None:
+    """A method, a partial, a wrapped function, and an object that can be called."""
+
+    async def keep(*_: object) -> miniclaw.Keep:
+        return miniclaw.Keep()
+
+    class Hook:
+        async def method(self, *_: object) -> miniclaw.Keep:
+            return miniclaw.Keep()
+
+        def __call__(self, *_: object) -> Any:
+            return self.method()
+
+    @functools.wraps(keep)
+    def wrapped(*given: object) -> Any:
+        return keep(*given)
+
+    for hook in (keep, Hook(), Hook().method, functools.partial(keep, 1), wrapped):
+        assert Hooks(before_remove=hook).asks
 
 
 async def test_no_directory_and_no_store_is_told_as_that() -> None:
