@@ -44,7 +44,7 @@ LAYERS = """
     session.operations
     session.calls
     stores.types
-    stores.protocol
+    stores.protocol stores.maintenance
     stores.memory stores.hot stores.history
     stores.paging
     stores.sweep
