@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from pyfakefs.fake_filesystem import FakeFilesystem
 
 from miniclaw.session.disk import sync
 from tests.fakes.clock import DaysPass, WallClock
@@ -96,3 +98,15 @@ def days_pass(clock: WallClock) -> DaysPass:
 def sessions_dir(tmp_path: Path) -> Path:
     """Where a test's sessions lie; not made yet."""
     return tmp_path / "workspace" / "sessions"
+
+
+@pytest.fixture
+def no_garbage() -> None:
+    """Collect what earlier tests have left: on fake files, a pipe that is closed late has a number of nobody's."""
+    gc.collect()
+
+
+@pytest.fixture
+def fs(no_garbage: None, fs: FakeFilesystem) -> FakeFilesystem:
+    """Return the fake files of pyfakefs."""
+    return fs

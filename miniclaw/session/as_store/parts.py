@@ -13,10 +13,11 @@ from miniclaw.session.as_store.core import FileCore
 from miniclaw.session.as_store.event_log import Announced, Due, EventLog
 from miniclaw.session.as_store.lease_table import later
 from miniclaw.session.as_store.listing import FileList
-from miniclaw.session.as_store.maintenance import DirectoryMaintenance, FileMaintenance
+from miniclaw.session.as_store.maintenance import DirectoryMaintenance
 from miniclaw.session.as_store.removal import FileRemoval
 from miniclaw.session.as_store.turns import SweepTurns
 from miniclaw.session.runtime import SessionRuntime
+from miniclaw.stores.maintenance import FileMaintenance
 from miniclaw.stores.types import Candidate
 
 
