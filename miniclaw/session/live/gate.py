@@ -40,9 +40,9 @@ class Gate:
 
         Raises:
             RuntimeClosedError: The runtime ends.
-            OwnershipLostError, ForkedRuntimeError: As in `FileSessionStore.check_owned`.
+            OwnershipLostError, ForkedRuntimeError, ForeignRunError: As in `FileSessionStore.check_owned`.
         """
-        self.check_open()
+        self._check_closed()
         self._store.check_owned()
 
     def check_open(self) -> None:
@@ -53,6 +53,9 @@ class Gate:
             ForkedRuntimeError, ForeignRunError: As in `FileSessionStore.check_caller`.
         """
         self._store.check_caller()
+        self._check_closed()
+
+    def _check_closed(self) -> None:
         if self._closed:
             raise RuntimeClosedError
 
