@@ -167,7 +167,7 @@ class SessionManager:
         """
         session = await self.editor.add(session_id, [message], self.max_session_bytes)
         if durable:
-            await self.saver.make_durable(session_id, self.watch_save(session_id))
+            await self.saver.make_durable(session_id)
         return session
 
     @asynccontextmanager
@@ -274,15 +274,14 @@ class SessionManager:
         self.check_open()
         if self._memory.peek(session_id) is None:
             await self._loader.header(session_id)  # raises if there is none
-        await self.saver.make_durable(session_id, self.watch_save(session_id))
+        await self.saver.make_durable(session_id)
 
     def watch_save(self, session_id: str) -> Callable[[], SaveState]:
         """Return a function that reports the `SaveState` of the session's present revision.
 
         Call this in the step in which the session was changed. A session that is not in memory counts as saved.
         """
-        entry = self._memory.peek(session_id)
-        return entry.watch() if entry is not None else lambda: "saved"
+        return self._memory.watch(session_id)
 
     # Removal --------------------------------------------------------------------------------------------------
 

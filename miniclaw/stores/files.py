@@ -190,7 +190,7 @@ class FileStore(SessionStore):
         await self._parts.removal.settle(session_id)
         known = core.know(session_id, await core.read(session_id))
         if known.saved is not None and known.op == change.op:
-            await core.make_durable(session_id)  # the first time may have failed to
+            await core.manager.saver.make_durable(session_id)  # the first time may have failed to
             return replace(known.saved, lease=replace(known.saved.lease, token=lease.token))
         core.leases.check(lease)
         if lease.revision != known.revision:
@@ -210,7 +210,7 @@ class FileStore(SessionStore):
         if change.touch:
             core.events.due.pop(session_id, None)
         self._core.changed(session_id)
-        await core.make_durable(session_id)
+        await core.manager.saver.make_durable(session_id)
         return saved
 
     async def pin(self, session_id: str, pinned: bool) -> bool:
@@ -221,7 +221,7 @@ class FileStore(SessionStore):
                 raise SessionNotFoundError(session_id)
             changes = await self._core.manager.set_pinned(session_id, pinned)
             self._core.changed(session_id)
-            await self._core.make_durable(session_id)
+            await self._core.manager.saver.make_durable(session_id)
             return changes
 
         return await self._core.step(pin, session_id)

@@ -192,10 +192,6 @@ class FileCore:
             due_at=due.due_at if due is not None and is_due else None,
         )  # fmt: skip
 
-    async def make_durable(self, session_id: str) -> None:
-        """Return when the session as it is now survives a power cut; `StoreError`: that is not known."""
-        await self.manager.saver.make_durable(session_id, self.manager.watch_save(session_id))
-
 
 def state_of(session: Session) -> tuple[object, ...]:
     """Return what distinguishes a session from one that another program has put into its place."""

@@ -54,7 +54,7 @@ class DirectorySessions(SessionParts, Sessions):
     async def _add_messages(self, session_id: str, messages: Sequence[Message], *, durable: bool) -> Session:
         session = await self.manager.editor.add(session_id, messages, self.manager.max_session_bytes)
         if durable:
-            await self.manager.saver.make_durable(session_id, self.manager.watch_save(session_id))
+            await self.manager.saver.make_durable(session_id)
         return session
 
     async def _pop_messages(self, session_id: str, count: int | None) -> builtins.list[Message]:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from miniclaw.session.files.on_disk import on_disk_of, remember, remember_cut
 from miniclaw.session.format.footprint import append_message, forget_counts, session_bytes
 from miniclaw.session.format.growth import file_bytes, remove_last, replace_metadata, set_file_bytes
 from miniclaw.session.journal.journal import Journal
-from miniclaw.session.live.entry import Entry, Recorded, replayed_entry
+from miniclaw.session.live.entry import Entry, Recorded, SaveState, replayed_entry
 from miniclaw.session.types import JSON, Message, Session
 
 CHECKPOINT_BYTES_PER_SECOND: Final = 4096
@@ -66,6 +66,11 @@ class SessionMemory:
     def peek(self, session_id: str) -> Entry | None:
         """Return a live session, also one that is leaving; None: it is not live."""
         return self._live.get(session_id)
+
+    def watch(self, session_id: str) -> Callable[[], SaveState]:
+        """Return a function that reports the state of a session's present revision; one that is not live is saved."""
+        entry = self.peek(session_id)
+        return entry.watch() if entry is not None else lambda: "saved"
 
     def find(self, session_id: str) -> Entry | None:
         """Return a session that is live, or evicted and still referenced; None if there is none, or it is leaving."""

@@ -12,7 +12,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.files.on_disk import Written, on_disk_of, remember, remember_cut
 from miniclaw.session.format import codec
 from miniclaw.session.live.committer import Committer
-from miniclaw.session.live.entry import Entry, SaveState
+from miniclaw.session.live.entry import Entry
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import SessionMemory
 from miniclaw.session.live.save_job import NotBegunError, SaveOutcome, SaveReport, log_failed_save
@@ -114,15 +114,14 @@ class SessionSaver:
                 break
         await self.committer.tidy(whole=True)
 
-    async def make_durable(self, session_id: str, state: Callable[[], SaveState]) -> None:
-        """Return when a revision of a session survives a power cut: in the journal or, if it refuses, in the file.
+    async def make_durable(self, session_id: str) -> None:
+        """Return when a session's present revision survives a power cut: in the journal or, if it refuses, in the file.
 
-        Args:
-            session_id: The session.
-            state: Returns the state of the revision.
+        A session that is not in memory counts as saved.
 
         Raises, and cancellation: as `SessionManager.durable`.
         """
+        state = self._memory.watch(session_id)
         self._store.check_caller()
         answers = state() != "unsaved" or await self.committer.commit([session_id])
         error: StoreError | None = None
