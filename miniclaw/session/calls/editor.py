@@ -17,7 +17,7 @@ from miniclaw.session.files.on_disk import on_disk_of
 from miniclaw.session.format import codec, growth, metadata
 from miniclaw.session.live.entry import Entry
 from miniclaw.session.live.gate import Gate
-from miniclaw.session.live.loader import SessionLoader
+from miniclaw.session.live.loader import SessionLoader, load_copy
 from miniclaw.session.live.locks import FileLocks
 from miniclaw.session.live.memory import SessionMemory
 from miniclaw.session.live.store import FileSessionStore
@@ -152,16 +152,13 @@ class SessionEditor:
         A session without unsaved changes is read from the disk, as another program may have changed its file.
         """
         await self._gate.enter()
-        if (session := self._copy(session_id)) is not None:
+        if (session := self._memory.unsaved_copy(session_id)) is not None:
             return session
         with self._gate.under_way():
-            async with self._locks.hold(session_id) as lease:
-                if (session := self._copy(session_id)) is not None:
-                    return session
-                try:
-                    return await self._store.load(session_id, lease)
-                except SessionNotFoundError:
-                    return None
+            try:
+                return await load_copy(session_id, self._store, self._memory, self._locks)
+            except SessionNotFoundError:
+                return None
 
     def unsaved_entry(self, session_id: str) -> SessionEntry | None:
         """Return a session with unsaved changes as an item of a list; None: it has none."""
@@ -184,14 +181,6 @@ class SessionEditor:
         """Return the ids of the sessions that have no file yet."""
         found = ((session_id, self._memory.find(session_id)) for session_id in self._memory.dirty())
         return [session_id for session_id, entry in found if entry is not None and on_disk_of(entry.session) is None]
-
-    def _copy(self, session_id: str) -> Session | None:
-        entry = self._memory.find(session_id)
-        if entry is None or not entry.dirty:
-            return None
-        copy = codec.snapshot_session(entry.session, session_id)
-        copy.metadata = deepcopy(copy.metadata)
-        return copy
 
 
 def _measured(messages: Sequence[Message], at: int) -> tuple[Message, int]:

@@ -199,3 +199,16 @@ class SessionLoader:
         self._saver.committer.note_begun(session_id)
         now = self._clock()
         return Entry(Session(session_id, *split_session_id(session_id), now, now), saved=False)
+
+
+async def load_copy(session_id: str, store: FileSessionStore, memory: SessionMemory, locks: FileLocks) -> Session:
+    """Return a copy of a session as it would be saved now. Does not count as an access.
+
+    A session without unsaved changes is read from the disk, as another program may have changed its file.
+
+    Raises:
+        SessionNotFoundError: The session does not exist.
+        StoreError: The session could not be read.
+    """
+    async with locks.hold(session_id) as lease:
+        return memory.unsaved_copy(session_id) or await store.load(session_id, lease)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from typing import Final
 
 from miniclaw.session.files.on_disk import on_disk_of, remember, remember_cut
+from miniclaw.session.format.codec import snapshot_session
 from miniclaw.session.format.footprint import append_message, forget_counts, session_bytes
 from miniclaw.session.format.growth import file_bytes, remove_last, replace_metadata, set_file_bytes
 from miniclaw.session.journal.journal import Journal
@@ -71,6 +73,15 @@ class SessionMemory:
         """Return a function that reports the state of a session's present revision; one that is not live is saved."""
         entry = self.peek(session_id)
         return entry.watch() if entry is not None else lambda: "saved"
+
+    def unsaved_copy(self, session_id: str) -> Session | None:
+        """Return a copy of a session with unsaved changes, which its holder may change; None: it has none."""
+        entry = self.find(session_id)
+        if entry is None or not entry.dirty:
+            return None
+        copy = snapshot_session(entry.session, session_id)
+        copy.metadata = deepcopy(copy.metadata)
+        return copy
 
     def find(self, session_id: str) -> Entry | None:
         """Return a session that is live, or evicted and still referenced; None if there is none, or it is leaving."""

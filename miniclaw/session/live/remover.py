@@ -36,6 +36,7 @@ from miniclaw.session.format.growth import file_bytes
 from miniclaw.session.hooks.hooks import Hooks
 from miniclaw.session.hooks.types import RemovalCandidate, RemovedSession
 from miniclaw.session.live.entry import Entry
+from miniclaw.session.live.loader import load_copy
 from miniclaw.session.live.locks import FileLocks, Lease
 from miniclaw.session.live.memory import SessionMemory
 from miniclaw.session.live.saver import SessionSaver
@@ -117,17 +118,12 @@ class SessionRemover:
             _candidate(each.header, each.size, reasons.get(each.key, ""), goes_to_trash=trashes(each.key))
             for each in sessions
         ]
-        loads = [partial(self._whole, candidate.session_id) for candidate in candidates]
+        loads = [partial(self._copy, candidate.session_id) for candidate in candidates]
         answers = await self.hooks.ask([*zip(candidates, loads, strict=True)])
         return {each.key: kept for each, kept in zip(sessions, answers, strict=True) if kept is not None}
 
-    async def _whole(self, session_id: str) -> Session:
-        """Return a copy of a session as it would be removed; no access. Raises as `FileSessionStore.load`."""
-        async with self._locks.hold(session_id) as lease:
-            entry = self._memory.find(session_id)
-            if entry is not None and entry.dirty:
-                return snapshot_session(entry.session, session_id)
-            return await self._store.load(session_id, lease)
+    async def _copy(self, session_id: str) -> Session:
+        return await load_copy(session_id, self._store, self._memory, self._locks)
 
     async def remove(
         self,
@@ -260,7 +256,7 @@ class SessionRemover:
         if not self.hooks.asks:
             return None
         try:
-            seen = await self._whole(session_id)
+            seen = await self._copy(session_id)
         except MismatchedSessionError as error:
             raise SessionNotFoundError(session_id) from error
         candidate = _candidate(seen, file_bytes(seen), reason, goes_to_trash=goes_to_trash)
