@@ -44,16 +44,16 @@ LAYERS = """
     session.operations
     session.calls
     stores.types
-    stores.protocol stores.maintenance
+    stores.protocol stores.leases stores.conditions
     stores.memory stores.hot stores.history
     stores.paging
     stores.sweep
     stores.daily
     stores.runtime
     session.runtime
-    session.as_store.event_log session.as_store.lease_table
+    session.as_store.event_log
     session.as_store.core
-    session.as_store.listing session.as_store.removal session.as_store.maintenance session.as_store.turns
+    session.as_store.listing session.as_store.removal session.as_store.maintenance
     session.as_store.parts
     stores.files
     session.calls.opening

@@ -3,8 +3,8 @@
 from miniclaw.session.entries import Leftover as Leftover
 from miniclaw.session.entries import QuarantinedFile as QuarantinedFile
 from miniclaw.stores.files import FileStore as FileStore
-from miniclaw.stores.maintenance import FileMaintenance as FileMaintenance
 from miniclaw.stores.memory import MemoryStore as MemoryStore
+from miniclaw.stores.protocol import FileMaintenance as FileMaintenance
 from miniclaw.stores.protocol import SessionStore as SessionStore
 from miniclaw.stores.runtime import StoreRuntime as StoreRuntime
 from miniclaw.stores.runtime import open_store_runtime as open_store_runtime

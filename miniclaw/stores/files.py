@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from miniclaw.clock import Clock, Now
 from miniclaw.errors import RevisionConflictError, RuntimeClosedError, SessionNotFoundError
 from miniclaw.session.names import split_session_id
+from miniclaw.stores.conditions import fits, outcome_of, trash_page
 from miniclaw.stores.protocol import SessionStore
 from miniclaw.stores.types import (
     CLOCK_TOLERANCE,
@@ -43,7 +44,7 @@ from miniclaw.stores.types import (
 
 if TYPE_CHECKING:  # start-up time: most programs open no such store
     from miniclaw.session.as_store.parts import FileParts
-    from miniclaw.stores.maintenance import FileMaintenance
+    from miniclaw.stores.protocol import FileMaintenance
 
 _ALL = ""  # the name of the lock on trash and log
 
@@ -158,17 +159,10 @@ class FileStore(SessionStore):
         limit: int = 200,
     ) -> Sequence[Header]:
         await self._checkpoint()
-        now = self._core.now()
-
-        def fits(header: Header) -> bool:
-            age = now - header.last_accessed
-            return (
-                pinned in {None, header.pinned}
-                and (older_than is None or age > older_than)
-                and (younger_than is None or age < younger_than)
-            )
-
-        return await self._parts.list.page(fits, channel=channel, after=after, limit=limit)
+        fit = partial(
+            fits, now=self._core.now(), channel=channel, older_than=older_than, younger_than=younger_than, pinned=pinned
+        )
+        return await self._parts.list.page(fit, channel=channel, after=after, limit=limit)
 
     async def totals(self) -> Totals:
         trashed = await self._core.step(self._parts.removal.trashed, _ALL)
@@ -260,7 +254,7 @@ class FileStore(SessionStore):
         async def remove() -> Outcome:
             await removal.settle(session_id)
             if done := removal.done(op, session_id):
-                return removal.outcome_of(done)
+                return outcome_of(done)
             self._core.leases.check(lease)
             session = await self._core.read(session_id)
             if session is None:
@@ -275,8 +269,7 @@ class FileStore(SessionStore):
         self, *, session_id: str | None = None, before: Trashed | None = None, limit: int = 200
     ) -> Sequence[Trashed]:
         entries = await self._core.step(partial(self._parts.removal.trashed, session_id), _ALL)
-        fitting = (entry for entry in entries if before is None or _age(entry) < _age(before))
-        return nlargest(limit, fitting, key=_age)
+        return trash_page(entries, before, limit)
 
     async def restore(self, entry_id: str, *, by: str, op: str) -> Restoration:
         removal = self._parts.removal
@@ -311,14 +304,10 @@ class FileStore(SessionStore):
         return await self._core.step(read, _ALL)
 
     async def begin_sweep(self, interval: timedelta, claim: timedelta) -> Turn:
-        return await self._core.step(partial(self._parts.turns.begin, self._owner, interval, claim), _ALL)
+        return await self._core.step(partial(self._parts.begin_sweep, self._owner, interval, claim), _ALL)
 
     async def end_sweep(self, token: int, note: bytes, *, completed: bool) -> bool:
-        return await self._core.step(partial(self._parts.turns.end, token, note, completed=completed), _ALL)
-
-
-def _age(entry: Trashed) -> tuple[datetime, str]:
-    return entry.removed_at, entry.entry_id
+        return await self._core.step(partial(self._parts.end_sweep, token, note, completed=completed), _ALL)
 
 
 def _number(line: AuditLine) -> int:

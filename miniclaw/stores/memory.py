@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
-from heapq import nlargest, nsmallest
+from functools import partial
+from heapq import nsmallest
 from itertools import count, islice
 from operator import attrgetter
 from typing import Final
@@ -15,8 +16,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from miniclaw.clock import Clock, Now, as_clock, utc_now
-from miniclaw.errors import LeaseLostError, RevisionConflictError, SessionBusyError, SessionNotFoundError
+from miniclaw.errors import RevisionConflictError, SessionNotFoundError
 from miniclaw.session.names import split_session_id
+from miniclaw.stores.conditions import fits, outcome_of, trash_page, why_not
+from miniclaw.stores.leases import LATEST, LeaseTable, SweepClaim, later
 from miniclaw.stores.protocol import SessionStore
 from miniclaw.stores.types import (
     CLOCK_TOLERANCE,
@@ -39,9 +42,6 @@ from miniclaw.stores.types import (
 MAX_AUDIT_LINES: Final = 100_000
 """Most lines of the audit log, inclusive; the oldest are dropped."""
 
-_LATEST: Final = datetime.max.replace(tzinfo=UTC)
-_ZERO: Final = timedelta(0)
-
 
 class _Session(Struct):
     """A session; `op` names its latest change, and `saved` is the answer to it."""
@@ -52,26 +52,17 @@ class _Session(Struct):
     saved: Saved
 
 
-class _Held(Struct, frozen=True):
-    """A lease, or the claim on the sweep, with its holder and its end."""
-
-    token: int
-    owner: str
-    until: datetime
-
-
 class _Data:
     """The content of a store; each method of `MemoryStore` changes it in one synchronous step."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime]) -> None:
         self.sessions: dict[str, _Session] = {}
-        self.leases: dict[str, _Held] = {}
+        self.fence = count(1)  # of tokens, revisions, entries and lines
+        self.leases = LeaseTable(now, self.fence.__next__)
+        self.claim = SweepClaim(now, self.fence.__next__)
         self.trash: dict[str, tuple[Trashed, _Session]] = {}
         self.audit: dict[int, AuditLine] = {}
         self.done: dict[tuple[str, str], AuditLine] = {}  # by `op` and what it was done to; as long as its line
-        self.fence = count(1)  # of tokens, revisions, entries and lines
-        self.claim: _Held | None = None
-        self.claimed_at: datetime | None = None
         self.swept: tuple[datetime, bytes] | None = None
 
 
@@ -87,7 +78,7 @@ class MemoryStore(SessionStore):
     def __init__(self, *, owner: str = "memory", clock: Clock | Now | None = None) -> None:
         self._owner = owner
         self._wall = utc_now if clock is None else as_clock(clock).wall
-        self._data = _Data()
+        self._data = _Data(self._now)
 
     def beside(self, owner: str) -> MemoryStore:
         """Return a store over the same sessions, with another owner."""
@@ -108,42 +99,20 @@ class MemoryStore(SessionStore):
 
     # Leases --------------------------------------------------------------------------------------------------
 
-    def _lease(self, session_id: str) -> _Held | None:
-        """Return the lease in force on a session."""
-        held = self._data.leases.get(session_id)
-        return held if held is not None and self._now() < held.until else None
-
-    def _holds(self, lease: Lease) -> bool:
-        held = self._lease(lease.session_id)
-        return held is not None and held.token == lease.token
-
-    def _until(self, duration: timedelta, since: datetime | None = None) -> datetime:
-        now = since or self._now()
-        return now + duration if duration < _LATEST - now else _LATEST
-
     async def acquire(self, session_id: str, duration: timedelta) -> Lease:
         split_session_id(session_id)
         await trio.lowlevel.checkpoint()
-        held = self._lease(session_id)
-        if held is not None and held.owner != self._owner:
-            raise SessionBusyError(session_id, held.owner, held.until - self._now())
-        token = next(self._data.fence)
-        self._data.leases[session_id] = _Held(token, self._owner, self._until(duration))
+        token = self._data.leases.take(session_id, self._owner, duration)
         session = self._data.sessions.get(session_id)
         return Lease(session_id, token, 0 if session is None else session.header.revision)
 
     async def renew(self, leases: Sequence[Lease], duration: timedelta) -> AbstractSet[str]:
         await trio.lowlevel.checkpoint()
-        lost = {lease.session_id for lease in leases if not self._holds(lease)}
-        for lease in leases:
-            if lease.session_id not in lost:
-                self._data.leases[lease.session_id] = _Held(lease.token, self._owner, self._until(duration))
-        return lost
+        return self._data.leases.renew(leases, duration)
 
     async def release(self, lease: Lease) -> None:
         await trio.lowlevel.checkpoint()
-        if self._holds(lease):
-            del self._data.leases[lease.session_id]
+        self._data.leases.release(lease)
 
     # Reading -------------------------------------------------------------------------------------------------
 
@@ -173,17 +142,12 @@ class MemoryStore(SessionStore):
         await trio.lowlevel.checkpoint()
         now = self._now()
 
-        def fits(header: Header) -> bool:
-            age = now - header.last_accessed
-            return (
-                header.session_id > after
-                and channel in {None, header.channel}
-                and pinned in {None, header.pinned}
-                and (older_than is None or age > older_than)
-                and (younger_than is None or age < younger_than)
-            )
-
-        found = (session.header for session in self._data.sessions.values() if fits(session.header))
+        fit = partial(fits, now=now, channel=channel, older_than=older_than, younger_than=younger_than, pinned=pinned)
+        found = (
+            session.header
+            for session_id, session in self._data.sessions.items()
+            if session_id > after and fit(session.header)
+        )
         return nsmallest(limit, found, key=attrgetter("session_id"))
 
     async def totals(self) -> Totals:
@@ -199,8 +163,7 @@ class MemoryStore(SessionStore):
         session = self._data.sessions.get(lease.session_id)
         if session is not None and session.op == change.op:
             return replace(session.saved, lease=replace(session.saved.lease, token=lease.token))
-        if not self._holds(lease):
-            raise LeaseLostError(lease.session_id)
+        self._data.leases.check(lease)
         if lease.revision != (0 if session is None else session.header.revision):
             raise RevisionConflictError(lease.session_id)
         now, revision = self._now(), next(self._data.fence)
@@ -239,7 +202,7 @@ class MemoryStore(SessionStore):
             session = self._data.sessions.get(candidate.session_id)
             if session is None or session.header.pinned or session.header.last_accessed != candidate.last_accessed:
                 continue
-            due_at = min(self._until(delay), session.header.due_at or _LATEST)
+            due_at = min(later(self._now(), delay), session.header.due_at or LATEST)
             session.header = replace(session.header, due_at=due_at)
             announced += 1
         return announced
@@ -262,7 +225,7 @@ class MemoryStore(SessionStore):
             session_id = candidate.session_id
             done = self._data.done.get((op, session_id))
             if done is not None and done.last_accessed == candidate.last_accessed:
-                outcomes.append(_outcome_of(done))
+                outcomes.append(outcome_of(done))
             elif why := self._why_not(candidate, min_age, now, announced):
                 outcomes.append(Outcome(session_id, why))
             else:
@@ -271,25 +234,17 @@ class MemoryStore(SessionStore):
 
     def _why_not(self, candidate: Candidate, min_age: timedelta, theirs: datetime, announced: bool) -> Verdict | None:
         session, now = self._data.sessions.get(candidate.session_id), self._now()
-        if session is None:
-            return "gone"
-        header = session.header
-        reasons: dict[Verdict, bool] = {
-            "clock": abs(theirs - now) > CLOCK_TOLERANCE,
-            "used": header.last_accessed != candidate.last_accessed,
-            "pinned": header.pinned,
-            "leased": self._lease(candidate.session_id) is not None,
-            "young": now - header.last_accessed <= min_age,
-            "unannounced": announced and (header.due_at is None or now < header.due_at),
-        }
-        return next((why for why, applies in reasons.items() if applies), None)
+        return why_not(
+            candidate, None if session is None else session.header, now, min_age=min_age, announced=announced,
+            is_right_clock=abs(theirs - now) <= CLOCK_TOLERANCE,
+            is_leased=self._data.leases.is_leased(candidate.session_id),
+        )  # fmt: skip
 
     async def remove(self, lease: Lease, *, trash_for: timedelta | None, reason: str, by: str, op: str) -> Outcome:
         await trio.lowlevel.checkpoint()
         if done := self._data.done.get((op, lease.session_id)):
-            return _outcome_of(done)
-        if not self._holds(lease):
-            raise LeaseLostError(lease.session_id)
+            return outcome_of(done)
+        self._data.leases.check(lease)
         if lease.session_id not in self._data.sessions:
             return Outcome(lease.session_id, "gone")
         return self._remove(lease.session_id, trash_for, reason, by, op)
@@ -297,13 +252,13 @@ class MemoryStore(SessionStore):
     def _remove(self, session_id: str, trash_for: timedelta | None, reason: str, by: str, op: str) -> Outcome:
         session, now = self._data.sessions.pop(session_id), self._now()
         header, entry_id = session.header, "" if trash_for is None else f"{next(self._data.fence):016d}"
-        until = now if trash_for is None else self._until(trash_for, now)
+        until = now if trash_for is None else later(now, trash_for)
         entry = Trashed(entry_id, session_id, now, until, reason, by, header.last_accessed, header.size)
         if entry_id:
             self._data.trash[entry_id] = entry, session
         line = self._write("removed", op, by, reason, entry)
         self._data.done[op, session_id] = line
-        return _outcome_of(line)
+        return outcome_of(line)
 
     # Trash ---------------------------------------------------------------------------------------------------
 
@@ -311,12 +266,8 @@ class MemoryStore(SessionStore):
         self, *, session_id: str | None = None, before: Trashed | None = None, limit: int = 200
     ) -> Sequence[Trashed]:
         await trio.lowlevel.checkpoint()
-        fitting = (
-            entry
-            for entry, _ in self._data.trash.values()
-            if session_id in {None, entry.session_id} and (before is None or _age(entry) < _age(before))
-        )
-        return nlargest(limit, fitting, key=_age)
+        fitting = (entry for entry, _ in self._data.trash.values() if session_id in {None, entry.session_id})
+        return trash_page(fitting, before, limit)
 
     async def restore(self, entry_id: str, *, by: str, op: str) -> Restoration:
         await trio.lowlevel.checkpoint()
@@ -371,31 +322,14 @@ class MemoryStore(SessionStore):
 
     async def begin_sweep(self, interval: timedelta, claim: timedelta) -> Turn:
         await trio.lowlevel.checkpoint()
-        data, now = self._data, self._now()
-        began, note = data.swept or (None, b"")
-        held = _ZERO if data.claim is None else data.claim.until - now
-        due_in = _ZERO if began is None else interval - (now - began)
-        wait = max(held, due_in)
-        if wait > _ZERO:
-            return Turn(0, now, wait, began, note)
-        token = next(data.fence)
-        data.claim, data.claimed_at = _Held(token, self._owner, self._until(claim, now)), now
-        return Turn(token, now, _ZERO, began, note)
+        return self._data.claim.begin(self._owner, interval, claim, self._data.swept)
 
     async def end_sweep(self, token: int, note: bytes, *, completed: bool) -> bool:
         await trio.lowlevel.checkpoint()
-        data = self._data
-        if data.claim is None or data.claim.token != token or self._now() >= data.claim.until:
+        began = self._data.claim.began(token)
+        if began is None:
             return False
-        if completed and data.claimed_at is not None:
-            data.swept = data.claimed_at, note
-        data.claim = None
+        if completed:
+            self._data.swept = began, note
+        self._data.claim.clear()
         return True
-
-
-def _age(entry: Trashed) -> tuple[datetime, str]:
-    return entry.removed_at, entry.entry_id
-
-
-def _outcome_of(line: AuditLine) -> Outcome:
-    return Outcome(line.session_id, "removed", line.size, line.entry_id)

@@ -23,6 +23,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from miniclaw.session.entries import Leftover, QuarantinedFile
 from miniclaw.stores.types import (
     AuditLine,
     Candidate,
@@ -248,3 +249,23 @@ def check_store(store: object) -> None:
     for name in vars(SessionStore):
         if not name.startswith("_") and not hasattr(store, name):
             raise TypeError(f"store is an object with the methods of SessionStore; {store!r:.80} has no {name}")
+
+
+class FileMaintenance(Protocol):
+    """A look at the files beside the sessions. Every method raises `StoreUnavailableError` if the disk refuses."""
+
+    async def leftovers(self) -> Sequence[Leftover]:
+        """Return the files beside the sessions: temporary, unfinished, in quarantine, or in the trash."""
+        ...
+
+    async def quarantined(self) -> Sequence[QuarantinedFile]:
+        """Return the files in quarantine, the oldest first."""
+        ...
+
+    async def free_disk(self) -> int | None:
+        """Return the free bytes of the disk; None: it does not report them."""
+        ...
+
+    async def misplaced(self) -> str:
+        """Return why the path no longer leads to the directory; empty: it does."""
+        ...

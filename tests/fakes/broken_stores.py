@@ -11,6 +11,7 @@ import trio
 from msgspec.structs import replace
 
 from miniclaw.errors import LeaseLostError, RevisionConflictError
+from miniclaw.stores.leases import LeaseTable, later
 from miniclaw.stores.memory import MemoryStore
 from miniclaw.stores.types import (
     AuditLine,
@@ -38,15 +39,21 @@ class LeaseOfAnyone(_Broken):
     """Gives a leased session to another owner."""
 
     async def acquire(self, session_id: str, duration: timedelta) -> Lease:
-        self._data.leases.pop(session_id, None)
+        self._data.leases.held.pop(session_id, None)
         return await super().acquire(session_id, duration)
+
+
+class _AnyToken(LeaseTable):
+    def _holds(self, lease: Lease) -> bool:
+        return self.is_leased(lease.session_id)
 
 
 class TokenUnchecked(_Broken):
     """Accepts any token while some lease is in force."""
 
-    def _holds(self, lease: Lease) -> bool:
-        return self._lease(lease.session_id) is not None
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._data.leases = _AnyToken(self._now, self._data.fence.__next__)
 
 
 class LeaseRevived(_Broken):
@@ -54,9 +61,9 @@ class LeaseRevived(_Broken):
 
     async def renew(self, leases: Sequence[Lease], duration: timedelta) -> set[str]:
         for lease in leases:
-            held = self._data.leases.get(lease.session_id)
+            held = self._data.leases.held.get(lease.session_id)
             if held is not None and held.token == lease.token:
-                self._data.leases[lease.session_id] = replace(held, until=self._until(duration))
+                self._data.leases.held[lease.session_id] = replace(held, until=later(self._now(), duration))
         return set(await super().renew(leases, duration))
 
 
@@ -147,9 +154,9 @@ class LeasesIgnored(_Broken):
     """Removes a session in use."""
 
     async def remove_if_unused(self, candidates: Sequence[Candidate], **rest: Any) -> Sequence[Outcome]:
-        leases, self._data.leases = self._data.leases, {}
+        leases, self._data.leases.held = self._data.leases.held, {}
         outcomes = await super().remove_if_unused(candidates, **rest)
-        self._data.leases |= leases
+        self._data.leases.held |= leases
         return outcomes
 
 
@@ -265,7 +272,7 @@ class SweepForAll(_Broken):
     """Gives every program its turn."""
 
     async def begin_sweep(self, interval: timedelta, claim: timedelta) -> Turn:
-        self._data.claim = None
+        self._data.claim.clear()
         return await super().begin_sweep(interval, claim)
 
 

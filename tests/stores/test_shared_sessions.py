@@ -52,7 +52,7 @@ async def test_lost_lease_on_an_unchanged_session_is_taken_again(autojump_clock:
     store = MemoryStore(clock=trio_time)
     async with open_store_runtime(store) as sessions:
         await sessions.get_or_create("web", "a")
-        store._data.leases.clear()
+        store._data.leases.held.clear()
         await sessions.add_message("web_a", said("one"))
         lease = await store.acquire("web_a", LONG)  # under another token
         await store.release(lease)
@@ -65,7 +65,7 @@ async def test_change_by_another_program_is_told(autojump_clock: trio.testing.Mo
     store = MemoryStore(owner="ours", clock=trio_time)
     async with open_store_runtime(store) as ours:
         session = await ours.get_or_create("web", "a")
-        store._data.leases.clear()
+        store._data.leases.held.clear()
         async with open_store_runtime(store.beside("theirs")) as theirs:
             await theirs.get_or_create("web", "a")
             await theirs.add_message("web_a", said("theirs"))
@@ -82,7 +82,7 @@ async def test_removal_by_another_program_is_told(autojump_clock: trio.testing.M
     store = MemoryStore(owner="ours", clock=trio_time)
     async with open_store_runtime(store) as ours:
         await ours.get_or_create("web", "a")
-        store._data.leases.clear()
+        store._data.leases.held.clear()
         async with open_store_runtime(store.beside("theirs")) as theirs:
             await theirs.delete("web_a")
         with pytest.raises(RevisionConflictError):
@@ -136,7 +136,7 @@ async def test_lost_answer_and_a_change_by_another_program(autojump_clock: trio.
         async def come_between() -> None:
             while await texts(ours) != ["ours"]:
                 await trio.lowlevel.checkpoint()
-            store._data.leases.clear()
+            store._data.leases.held.clear()
             async with open_store_runtime(other) as theirs:
                 await theirs.get_or_create("web", "a")
                 await theirs.add_message("web_a", said("theirs"))

@@ -29,7 +29,6 @@ from miniclaw.errors import (
     StoreUnavailableError,
 )
 from miniclaw.session.as_store.event_log import EventLog, Record
-from miniclaw.session.as_store.lease_table import LeaseTable
 from miniclaw.session.format.codec import encode_in_pieces, encode_message, read_message
 from miniclaw.session.format.footprint import SOURCE
 from miniclaw.session.live.locks import FileLocks
@@ -37,6 +36,7 @@ from miniclaw.session.live.store import FileSessionStore
 from miniclaw.session.manager import SessionManager
 from miniclaw.session.runtime import SessionRuntime
 from miniclaw.session.types import Message, Session
+from miniclaw.stores.leases import LeaseTable, SweepClaim
 from miniclaw.stores.types import AuditKind, AuditLine, Header, Saved
 
 T = TypeVar("T")
@@ -80,6 +80,8 @@ class FileCore:
     Attributes:
         locks: One lock for each session, and `ALL`. A step holds them until what it has changed is durable.
         known: The sessions that a store has used.
+        leases: The leases of all stores.
+        claim: The claim on the sweep.
         closed: True once the directory is about to be closed.
         changed: Called with the id of each session that a step changes.
     """
@@ -100,6 +102,7 @@ class FileCore:
         numbers = [*events.lines, *events.begun, to_microseconds(self.now())]
         self._numbers = count(max(numbers) + 1)
         self.leases: LeaseTable = LeaseTable(self.now, self.next_number)
+        self.claim: SweepClaim = SweepClaim(self.now, self.next_number)
 
     def now(self) -> datetime:
         """Return the present."""

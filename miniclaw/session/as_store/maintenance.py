@@ -8,7 +8,7 @@ from functools import partial
 from miniclaw.session.as_store.core import FileCore
 from miniclaw.session.entries import Leftover, QuarantinedFile
 from miniclaw.session.removal.quarantine_files import list_quarantined
-from miniclaw.stores.maintenance import FileMaintenance
+from miniclaw.stores.protocol import FileMaintenance
 
 
 class DirectoryMaintenance(FileMaintenance):

@@ -10,15 +10,14 @@ from functools import partial
 import trio
 
 from miniclaw.session.as_store.core import FileCore
-from miniclaw.session.as_store.event_log import Announced, Due, EventLog
-from miniclaw.session.as_store.lease_table import later
+from miniclaw.session.as_store.event_log import Announced, Due, EventLog, Swept
 from miniclaw.session.as_store.listing import FileList
 from miniclaw.session.as_store.maintenance import DirectoryMaintenance
 from miniclaw.session.as_store.removal import FileRemoval
-from miniclaw.session.as_store.turns import SweepTurns
 from miniclaw.session.runtime import SessionRuntime
-from miniclaw.stores.maintenance import FileMaintenance
-from miniclaw.stores.types import Candidate
+from miniclaw.stores.leases import later
+from miniclaw.stores.protocol import FileMaintenance
+from miniclaw.stores.types import Candidate, Turn
 
 
 class FileParts:
@@ -28,7 +27,6 @@ class FileParts:
         core: The shared state.
         list: The headers of all sessions.
         removal: Removals, restores and the trash.
-        turns: The claim on the sweep.
         maintenance: Leftovers, quarantine, disk and place.
     """
 
@@ -37,7 +35,6 @@ class FileParts:
         self.list: FileList = FileList(core)
         core.changed = self.list.changed
         self.removal: FileRemoval = FileRemoval(core)
-        self.turns: SweepTurns = SweepTurns(core)
         self.maintenance: FileMaintenance = DirectoryMaintenance(core)
 
     async def announce(self, candidates: Sequence[Candidate], delay: timedelta) -> int:
@@ -56,6 +53,23 @@ class FileParts:
         for due in announced:
             core.changed(due.session_id)
         return len(announced)
+
+    async def begin_sweep(self, owner: str, interval: timedelta, claim: timedelta) -> Turn:
+        """Claim the sweep, as `SessionStore.begin_sweep`; in a step."""
+        await trio.lowlevel.checkpoint()
+        swept = self.core.events.swept
+        return self.core.claim.begin(owner, interval, claim, None if swept is None else (swept.began, swept.note))
+
+    async def end_sweep(self, token: int, note: bytes, *, completed: bool) -> bool:
+        """End a claim, as `SessionStore.end_sweep`; in a step."""
+        await trio.lowlevel.checkpoint()
+        began = self.core.claim.began(token)
+        if began is None:
+            return False
+        if completed:
+            await self.core.record(Swept(began, note))
+        self.core.claim.clear()
+        return True
 
 
 @asynccontextmanager

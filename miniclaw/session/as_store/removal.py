@@ -25,7 +25,8 @@ from miniclaw.session.entries import StoredSession
 from miniclaw.session.removal.transaction import TrashOrder
 from miniclaw.session.trash.entries import TrashEntry
 from miniclaw.session.types import Session, SessionHeader
-from miniclaw.stores.types import AuditLine, Candidate, Outcome, Restoration, Trashed, Verdict
+from miniclaw.stores.conditions import outcome_of, why_not
+from miniclaw.stores.types import AuditLine, Candidate, Outcome, Restoration, Trashed
 
 _GONE = {"removed", "unsynced"}
 
@@ -54,11 +55,6 @@ class FileRemoval:
         """Return the line of a removal of this session, or of a restore of this entry, by this operation."""
         return self._done.get((op, name))
 
-    @staticmethod
-    def outcome_of(line: AuditLine) -> Outcome:
-        """Return the outcome of a removal that has this line."""
-        return Outcome(line.session_id, "removed", line.size, line.entry_id)
-
     async def end(self, line: AuditLine) -> None:
         """Write the line of an event that has happened."""
         await self._core.record(Ended(line))
@@ -83,25 +79,20 @@ class FileRemoval:
         await self.settle(session_id)
         done = self.done(op, session_id)
         if done is not None and done.last_accessed == candidate.last_accessed:
-            return self.outcome_of(done)
+            return outcome_of(done)
         session = await core.read(session_id)
         if session is None:
             return Outcome(session_id, "gone")
-        header, now = core.header(session_id, session), core.now()
-        reasons: dict[Verdict, bool] = {
-            "clock": not is_right_clock,
-            "used": header.last_accessed != candidate.last_accessed,
-            "pinned": header.pinned,
-            "leased": core.leases.is_leased(session_id),
-            "young": now - header.last_accessed <= min_age,
-            "unannounced": announced and (header.due_at is None or now < header.due_at),
-        }
-        for why, applies in reasons.items():
-            if applies:
-                return Outcome(session_id, why)
+        why = why_not(
+            candidate, core.header(session_id, session), core.now(), min_age=min_age, announced=announced,
+            is_right_clock=is_right_clock, is_leased=core.leases.is_leased(session_id),
+        )  # fmt: skip
+        if why is not None:
+            return Outcome(session_id, why)
+        used = candidate.last_accessed
 
         def is_unused(found: SessionHeader | Session) -> bool:
-            return found.last_accessed == header.last_accessed and not found.pinned
+            return found.last_accessed == used and not found.pinned
 
         return await self.remove(session, is_unused, trash_for=trash_for, reason=reason, by=by, op=op)
 
@@ -150,7 +141,7 @@ class FileRemoval:
             core.known.pop(session_id, None)
             line = replace(line, entry_id=next((each.entry_id for each in removals if each.entry_id), ""))
             await self.end(line)
-            return self.outcome_of(line)
+            return outcome_of(line)
         await core.record(Dropped(line.number))
         if outcomes <= {"vanished"}:
             return Outcome(session_id, "gone")
