@@ -21,6 +21,7 @@ from miniclaw.errors import CorruptTrashError, SessionExistsError, StoreUnavaila
 from miniclaw.session import names
 from miniclaw.session.as_store.core import UNUSABLE, FileCore
 from miniclaw.session.as_store.event_log import Begun, Dropped, Ended
+from miniclaw.session.calls.listing import sessions_of
 from miniclaw.session.entries import StoredSession
 from miniclaw.session.removal.transaction import TrashOrder
 from miniclaw.session.trash.entries import TrashEntry
@@ -187,12 +188,10 @@ class FileRemoval:
         """Return the entries of the trash that can be restored, in no order."""
         return [
             Trashed(
-                entry.id, entry.session_id, entry.removed_at, entry.expires_at, entry.reason, entry.by,
-                entry.last_accessed, entry.size,
+                entry.entry_id, entry.session_id, entry.removed_at, entry.expires_at, entry.reason, entry.by,
+                entry.last_accessed, entry.bytes,
             )
-            for entry in await self._entries(session_id)
-            if entry.session_id and entry.expires_at and entry.last_accessed
-            if not entry.problem and not entry.from_quarantine
+            for entry in sessions_of(await self._entries(session_id))
         ]  # fmt: skip
 
     async def restore(self, entry_id: str, *, by: str, op: str) -> Restoration:

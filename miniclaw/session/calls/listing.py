@@ -171,10 +171,11 @@ class BatchList(AsyncIterator[T]):
 
 def trash_list(store: FileSessionStore) -> AsyncIterator[TrashedSession]:
     """Return the sessions in the trash, the newest removal first."""
-    return BatchList(store, store.trash.newest_ids, lambda ids: _sessions_of(store.trash.read_some(ids)))
+    return BatchList(store, store.trash.newest_ids, lambda ids: sessions_of(store.trash.read_some(ids)))
 
 
-def _sessions_of(entries: Sequence[TrashEntry]) -> list[TrashedSession]:
+def sessions_of(entries: Sequence[TrashEntry]) -> list[TrashedSession]:
+    """Return the entries that can be restored as sessions, without damaged ones and files from quarantine."""
     return [
         TrashedSession(
             entry_id=entry.id,
