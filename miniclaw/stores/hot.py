@@ -34,6 +34,7 @@ from miniclaw.loggers import get_logger
 from miniclaw.session.format.codec import encode_message, read_message
 from miniclaw.session.format.footprint import SOURCE
 from miniclaw.session.format.growth import set_file_bytes
+from miniclaw.session.names import split_session_id
 from miniclaw.session.ownership.opener import OpeningRun
 from miniclaw.session.types import Message, Session
 from miniclaw.stores.protocol import SessionStore
@@ -237,8 +238,8 @@ class HotSessions:
         hot.lease, hot.revision = saved.lease, saved.lease.revision
         session = hot.session
         if session is None:
-            channel, _, chat_id = hot.session_id.partition("_")
-            session = Session(hot.session_id, channel, chat_id, saved.last_accessed, saved.last_accessed)
+            parts = split_session_id(hot.session_id)
+            session = Session(hot.session_id, *parts, saved.last_accessed, saved.last_accessed)
             hot.session = self._known[hot.session_id] = session
         session.last_accessed = saved.last_accessed
         if keep is not None:
